@@ -1,0 +1,73 @@
+# Everything runs in .venv, which is made when it is first needed and needs no root.
+# Another Python: make demo PYTHON=python3.12
+
+# Only a PYTHON chosen by hand makes check_machine.sh compare versions with .venv's.
+CHOSEN := $(PYTHON)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+GOAL := $(firstword $(MAKECMDGOALS))
+
+# .venv is self-contained: packages of a sourced ROS or another venv must not leak in.
+unexport PYTHONPATH
+unexport PYTHONHOME
+
+# Errors only, and no bytecode now: Python compiles what is imported, when it is.
+PIP_INSTALL := $(BIN)/python -m pip install -qq --no-compile --prefer-binary \
+	--disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help demo test lint bench clean FORCE
+.DEFAULT_GOAL := help
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.sim ## set up .venv (once), then run the experiment: fall with and without op3_fall
+	@$(BIN)/op3-fall experiment
+
+bench: $(VENV)/.sim ## measure the speed of the simulation
+	@$(BIN)/op3-fall bench sim
+
+test: $(VENV)/.dev ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+clean: ## remove .venv, builds and caches (results/ and runs/ stay)
+	@rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find src test -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A .venv that was interrupted or moved, or is of another Python than the chosen one, is made anew.
+ifneq ($(shell PYTHON='$(CHOSEN)' tools/check_machine.sh --venv && echo ok),ok)
+$(VENV)/.created: FORCE
+endif
+
+$(VENV)/.created:
+	@PYTHON='$(PYTHON)' GOAL='$(GOAL)' tools/check_machine.sh
+	@echo "Setting up $(VENV) (about a minute, once) ..."
+	@rm -rf $(VENV)
+	@'$(PYTHON)' -m venv $(VENV)
+	@pwd > $@
+
+# .dev comes after .sim, so that make -j never runs two pips in one .venv.
+$(VENV)/.sim: $(VENV)/.created setup.cfg constraints.txt pyproject.toml
+	@[ ! -e $@ ] || echo "Updating $(VENV) ..."
+	@$(call install,sim)
+
+$(VENV)/.dev: $(VENV)/.sim
+	@echo "Adding the test tools to $(VENV) ..."
+	@$(call install,sim$(comma)dev)
+
+comma := ,
+# setuptools first: with the pinned one in .venv, an update needs no network if nothing is new.
+# .installing stays behind when this is interrupted, but not when pip itself reports an error.
+define install
+trap 'exit 130' HUP INT TERM; touch $(VENV)/.installing; \
+{ $(PIP_INSTALL) setuptools && $(PIP_INSTALL) --no-build-isolation --editable '.[$(1)]'; } || \
+	{ rm -f $(VENV)/.installing; \
+	echo "op3_fall: pip failed (is there a network?); then run make again" >&2; exit 1; }; \
+rm -f $(VENV)/.installing; touch $@
+endef

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a fall begins: start pose, push, and what differs from robot to robot."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from op3_fall import robot
+
+__all__ = ["PushSpec", "Scenario", "pushed_stand"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Initial state and disturbance of n simulations."""
+
+    position: Array
+    """Joint angles at the start, rad, (n, 20)."""
+    orientation: Array
+    """Torso attitude wxyz at the start, (n, 4)."""
+    push_force: Array
+    """Force on the head in the world frame, N, (n, 3)."""
+    push_start_s: Array
+    """(n,)."""
+    push_duration_s: Array
+    """(n,)."""
+    mass_scale: Array
+    """Factor on mass and inertia of each part of `robot.PARTS`, (n, 14)."""
+    friction: Array
+    """Sliding friction coefficient of the floor, (n,); NaN keeps the model's."""
+    strength: Array
+    """Factor on the servos' stall torque, (n,)."""
+
+    @classmethod
+    def standing(cls, n: int = 1, pose: ArrayLike = robot.POSES["stand"]) -> Self:
+        """N robots standing in `pose` ((20,) or (n, 20), rad), left alone."""
+        return cls(
+            position=np.broadcast_to(np.asarray(pose, dtype=float), (n, robot.NUM_JOINTS)).copy(),
+            orientation=np.tile([1.0, 0.0, 0.0, 0.0], (n, 1)),
+            push_force=np.zeros((n, 3)),
+            push_start_s=np.zeros(n),
+            push_duration_s=np.zeros(n),
+            mass_scale=np.ones((n, len(robot.PARTS))),
+            friction=np.full(n, np.nan),
+            strength=np.ones(n),
+        )
+
+    def __len__(self) -> int:
+        """Number of simulations."""
+        return len(self.position)
+
+    def take(self, index: ArrayLike) -> Self:
+        """The simulations at `index`, in that order, repeats allowed."""
+        rows = np.asarray(index, dtype=np.intp)
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class PushSpec:
+    """The push at the head that starts a fall, and how much falls differ."""
+
+    force_n: float = 20.0
+    """Nominal size of the push in N; 8 N does not topple the robot."""
+    duration_s: float = 0.1
+    """How long it lasts in s."""
+    direction_deg: float = 0.0
+    """Where it pushes to: 0 to the front, 90 to the right, -90 to the left, 180 to the back."""
+    start_s: float = 0.2
+    """When it begins in s; before that the robot settles."""
+    force_jitter: float = 0.1
+    """Each fall's force differs by up to this share of it."""
+    direction_jitter_deg: float = 5.0
+    """Each fall's direction differs by up to this much, in degrees."""
+    pose_jitter_deg: float = 1.0
+    """Each start angle differs by up to this much, in degrees."""
+
+
+def pushed_stand(spec: PushSpec, seeds: ArrayLike, *, seed: int) -> Scenario:
+    """Standing robots with hanging arms, pushed at the head.
+
+    Args:
+        spec: the push and its jitter.
+        seeds: (n,) one number a fall; falls that share it share every random draw, whatever
+            else is in the batch.
+        seed: the run's seed.
+    """
+    numbers = np.asarray(seeds, dtype=np.int64)
+    draws = np.array(
+        [np.random.default_rng([seed, int(k)]).uniform(-1, 1, robot.NUM_JOINTS + 2)
+         for k in numbers]
+    )  # fmt: skip
+    base = Scenario.standing(len(numbers))
+    force = spec.force_n * (1 + spec.force_jitter * draws[:, 0])
+    angle = np.radians(spec.direction_deg + spec.direction_jitter_deg * draws[:, 1])
+    push = np.stack([force * np.cos(angle), -force * np.sin(angle), np.zeros_like(force)], axis=-1)
+    position = base.position + np.radians(spec.pose_jitter_deg) * draws[:, 2:]
+    return replace(
+        base,
+        position=np.clip(position, robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD),
+        push_force=push,
+        push_start_s=np.full(len(numbers), spec.start_s),
+        push_duration_s=np.full(len(numbers), spec.duration_s),
+    )

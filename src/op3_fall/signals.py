@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nouns that travel between parts: readings, estimates, commands.
+
+Every array may have leading axes: `()` for one robot, `(n,)` for a batch. Joints are in driver
+order (`robot.JOINTS`).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from op3_fall import robot
+
+__all__ = ["FallEstimate", "ImpactEstimate", "JointCommand", "SensorReading"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SensorReading:
+    """What the driver publishes in one cycle."""
+
+    time_s: Array
+    """Stamp of the driver cycle that published it, (...)."""
+    position: Array
+    """Joint angles in rad, (..., 20)."""
+    velocity: Array
+    """Joint velocities in rad/s, (..., 20); all zero in the stock bulk read."""
+    effort: Array
+    """Present current as the driver scales it, N m, (..., 20); all zero in the stock bulk read."""
+    angular_velocity: Array
+    """Gyro in the body frame, rad/s, (..., 3)."""
+    linear_acceleration: Array
+    """Specific force in the body frame, m/s^2, (..., 3)."""
+    orientation: Array
+    """The driver's quaternion wxyz, from the accelerometer alone, (..., 4)."""
+
+
+@dataclass(frozen=True)
+class FallEstimate:
+    """What a fall detector says of the latest reading."""
+
+    falling: NDArray[np.bool_]
+    """True from the alarm on, (...)."""
+    tilt: Array
+    """Angle between the body's up axis and the vertical, rad in [0, pi], (...)."""
+    fall_angle: Array
+    """Direction of the fall in the body's heading, rad: 0 front, right positive, (...)."""
+
+
+@dataclass(frozen=True)
+class ImpactEstimate:
+    """What the impact detector says of the latest reading."""
+
+    torque_load: Array
+    """Sum over the joints of |torque|, N m, (...)."""
+    spike: Array
+    """Rise of the load above its recent level, N m, (...)."""
+    onset: NDArray[np.bool_]
+    """True at the reading in which an impact is first felt, (...)."""
+    count: NDArray[np.int64]
+    """Impacts felt since the start, (...)."""
+
+
+@dataclass(frozen=True)
+class JointCommand:
+    """What is written to the servos."""
+
+    position: Array
+    """Goal angles in rad, (..., 20)."""
+    p_gain: NDArray[np.int64]
+    """position_p_gain register, (..., 20)."""
+    d_gain: NDArray[np.int64]
+    """position_d_gain register, (..., 20)."""
+    goal_pwm: NDArray[np.int64]
+    """goal_pwm register, the cap on |duty|, 0 to 885, (..., 20)."""
+
+    @classmethod
+    def hold(cls, position: ArrayLike) -> Self:
+        """Goal angles (..., 20) with the gains that the driver starts with."""
+        position = np.array(position, dtype=float)
+        return cls(
+            position=position,
+            p_gain=np.full(position.shape, robot.Servo.NOMINAL_P),
+            d_gain=np.full(position.shape, robot.Servo.NOMINAL_D),
+            goal_pwm=np.full(position.shape, robot.Servo.MAX_PWM),
+        )
+
+
