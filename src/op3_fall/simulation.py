@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from op3_fall import robot, sensors
 from op3_fall.errors import BadInputError
 from op3_fall.model import Op3Model, load_model
+from op3_fall.rotations import gravity_in_body
 from op3_fall.scenarios import Scenario
 from op3_fall.signals import JointCommand, SensorReading
 from op3_fall.truth import Measurement, Peaks, PhysicsFrame
@@ -170,7 +171,9 @@ class Simulation:
         self._cycle_peak.clear(rows)
         self._torque[rows] = self._force[np.ix_(rows, self.model.actuator_index)]
         # The sensors have been watching a robot at rest for long.
-        self._chip[rows] = self._filtered[rows] = self._inertial()[rows]
+        self._chip[rows, :3] = -sensors.GRAVITY * gravity_in_body(scenario.orientation)
+        self._chip[rows, 3:] = 0.0
+        self._filtered[rows] = self._chip[rows]
         self._store_sample(rows)
         _assign(self._reading, rows, self._publish(rows))
         return self._snapshot()
@@ -238,14 +241,9 @@ class Simulation:
 
     def measure(self) -> Measurement:
         """Ground truth of every simulation since its last reset, as copies."""
-        self._measured.peak.raise_to(self._cycle_peak)
+        self._measured.fold(self._cycle_peak, np.arange(len(self)))
         self._measured.com[:] = self._sensordata[:, self.model.sensor("com")]
-        copies = {
-            f.name: value.rows(slice(None)) if isinstance(value, Peaks) else value.copy()
-            for f in fields(Measurement)
-            for value in [getattr(self._measured, f.name)]
-        }
-        return Measurement(**copies)
+        return self._measured.copy()
 
     def _physics_step(self) -> None:
         time_s = self._substep * self.dt_s
@@ -297,7 +295,7 @@ class Simulation:
             Cycle(due, _rows(self._reading, due), peak, _rows(self._written, due),
                   self._qpos[due].copy())
         )  # fmt: skip
-        self._measured.peak.raise_to(self._cycle_peak, due)
+        self._measured.fold(self._cycle_peak, due)
         self._cycle_peak.clear(due)
 
     def _write_servos(self, rows: Rows) -> None:

@@ -89,20 +89,28 @@ class Peaks:
         return load
 
 
+_FEET = [robot.PARTS.index(p) for p in ("l_foot", "r_foot")]
+_HEAD = robot.PARTS.index("head")
+
+
 @dataclass
 class Measurement:
-    """Ground truth since the last reset, (n, ...)."""
+    """Ground truth since the last reset, (n, ...).
+
+    "Impact" means from the first contact of a part other than the feet on: what comes before is
+    the motion into the pose, which saturates servos whatever happens later.
+    """
 
     time_s: Array
     """Simulated time, (n,)."""
     peak: Peaks
     """Largest values so far."""
-    torque_impulse: Array
-    """Integral of the torque load over time, N m s, (n,)."""
-    saturated_s: Array
-    """Time that each drive spent at its duty cap, s, (n, 20)."""
-    any_saturated_s: Array
-    """Time that at least one drive did, s, (n,)."""
+    impact_peak: Peaks
+    """Largest values from the driver cycle of the impact on."""
+    impact_impulse: Array
+    """Integral of the torque load over time from the impact on, N m s, (n,)."""
+    impact_saturated_s: Array
+    """Time that at least one drive spent at its duty cap from the impact on, s, (n,)."""
     first_contact_s: Array
     """When each part first touched the floor, s, NaN if it has not, (n, 14)."""
     head_contact_speed: Array
@@ -111,39 +119,62 @@ class Measurement:
     """Centre of mass in the world, m, (n, 3)."""
     head_speed: Array
     """Speed of the head now, m/s, (n,)."""
+    hit: NDArray[np.bool_]
+    """A part other than the feet has touched the floor, (n,)."""
     diverged: NDArray[np.bool_]
     """The physics broke down; nothing of this simulation may be used, (n,)."""
 
     @classmethod
     def start(cls, n: int) -> Self:
         """Nothing measured yet."""
-        nan = np.nan
         return cls(
-            time_s=np.zeros(n), peak=Peaks.zeros(n), torque_impulse=np.zeros(n),
-            saturated_s=np.zeros((n, _JOINTS)), any_saturated_s=np.zeros(n),
-            first_contact_s=np.full((n, _PARTS), nan), head_contact_speed=np.full(n, nan),
-            com=np.zeros((n, 3)), head_speed=np.zeros(n), diverged=np.zeros(n, dtype=bool),
+            time_s=np.zeros(n), peak=Peaks.zeros(n), impact_peak=Peaks.zeros(n),
+            impact_impulse=np.zeros(n), impact_saturated_s=np.zeros(n),
+            first_contact_s=np.full((n, _PARTS), np.nan), head_contact_speed=np.full(n, np.nan),
+            com=np.zeros((n, 3)), head_speed=np.zeros(n), hit=np.zeros(n, dtype=bool),
+            diverged=np.zeros(n, dtype=bool),
         )  # fmt: skip
+
+    @property
+    def impact_s(self) -> Array:
+        """First contact of a part other than the feet, s, NaN if there was none, (n,)."""
+        others = np.delete(self.first_contact_s, _FEET, axis=-1)
+        return np.fmin.reduce(others, axis=-1)
 
     def clear(self, rows: NDArray[np.intp]) -> None:
         """Start over at `rows`."""
         fresh = Measurement.start(len(rows))
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, np.ndarray):
+            if isinstance(value, Peaks):
+                value.clear(rows)
+            else:
                 value[rows] = getattr(fresh, f.name)
-        self.peak.clear(rows)
+
+    def copy(self) -> Self:
+        """A snapshot."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**{
+            name: value.rows(slice(None)) if isinstance(value, Peaks) else value.copy()
+            for name, value in values.items()
+        })  # fmt: skip
 
     def add(self, frame: PhysicsFrame, load: Array, time_s: Array, dt_s: float) -> None:
-        """Take the step that began at `time_s` (n,) in (the peaks are folded in by the caller, cycle by cycle)."""
-        self.torque_impulse += load * dt_s
-        self.saturated_s += frame.saturated * dt_s
-        self.any_saturated_s += frame.saturated.any(axis=-1) * dt_s
+        """Take in the step that began at `time_s` (n,); peaks come by `fold`."""
         touched = (frame.floor_force > 0) & np.isnan(self.first_contact_s)
         if touched.any():
             where = np.nonzero(touched)
             self.first_contact_s[where] = time_s[where[0]]
-            hit = touched[:, robot.PARTS.index("head")]
-            self.head_contact_speed[hit] = frame.head_speed[hit]
+            head = touched[:, _HEAD]
+            self.head_contact_speed[head] = frame.head_speed[head]
+            self.hit |= np.delete(touched, _FEET, axis=-1).any(axis=-1)
+        since = self.hit * dt_s
+        self.impact_impulse += load * since
+        self.impact_saturated_s += frame.saturated.any(axis=-1) * since
         self.head_speed[:] = frame.head_speed
         self.time_s[:] = time_s + dt_s
+
+    def fold(self, cycle: Peaks, rows: NDArray[np.intp]) -> None:
+        """Take in the peaks of a driver cycle, or of its part so far, at `rows`."""
+        self.peak.raise_to(cycle, rows)
+        self.impact_peak.raise_to(cycle, rows[self.hit[rows]])

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Falls in bulk: one batch, one loop, for ten logged falls or thousands of scored ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from op3_fall import robot
+from op3_fall.compliance import ComplianceConfig, ComplianceSchedule
+from op3_fall.controller import ReflexController
+from op3_fall.fall_detection import FallDetector, TiltRule
+from op3_fall.impact_detection import ImpactDetector, SpikeRule
+from op3_fall.scenarios import Scenario
+from op3_fall.signals import FallEstimate, ImpactEstimate
+from op3_fall.simulation import CONTROL_PERIOD_S, Cycle, Simulation
+from op3_fall.truth import Measurement
+
+__all__ = ["Events", "FallLog", "FallRun", "run_falls"]
+
+Array = NDArray[np.float64]
+
+LOGGED = {
+    "time_s": "stamp of the driver cycle",
+    "tilt_rad": "estimated tilt",
+    "torque_load_n_m": "sum of |torque| from the effort readings",
+    "torque_load_peak_n_m": "largest true sum of |torque| at physics rate within the cycle",
+    "stiffness_scale": "scale on the nominal stiffness",
+    "damping_scale": "scale on the nominal damping",
+    "head_acceleration_m_s2": "largest specific force at the head within the cycle",
+    "torque_n_m": "torque of each joint from its effort reading",
+    "torque_peak_n_m": "largest true |torque| of each joint within the cycle",
+    "gear_load_n_m": "largest |torque| through each gear train within the cycle",
+    "position_rad": "angle of each joint",
+    "goal_rad": "goal written to each joint",
+    "floor_force_n": "largest floor force on each part within the cycle",
+    "qpos": "configuration of the model",
+}
+
+
+@dataclass
+class Events:
+    """When things happened, s, NaN if they did not, (n,)."""
+
+    alarm_s: Array
+    """The detector noticed the fall."""
+    reached_s: Array
+    """The pose was nearly reached."""
+    softened_s: Array
+    """The stiffness left its nominal value."""
+    restored_s: Array
+    """It is back."""
+    felt_s: Array
+    """The first impact felt in the torque load."""
+
+    @classmethod
+    def none(cls, n: int) -> "Events":
+        """Nothing happened yet."""
+        return cls(*(np.full(n, np.nan) for _ in range(5)))
+
+    @staticmethod
+    def mark(times: Array, happened: NDArray[np.bool_], now_s: Array) -> None:
+        """Note the first time that something happened."""
+        times[happened & np.isnan(times)] = now_s[happened & np.isnan(times)]
+
+
+@dataclass
+class FallLog:
+    """Driver cycles of every fall: `data[name]` is (cycles, n, ...), `LOGGED` says what."""
+
+    data: dict[str, list[Array]] = field(default_factory=lambda: {k: [] for k in LOGGED})
+
+    def add(
+        self, cycle: Cycle, fall: FallEstimate, impact: ImpactEstimate, controller: ReflexController,
+        servo: robot.Servo,
+    ) -> None:  # fmt: skip
+        """Append one driver cycle."""
+        peak, reading = cycle.peak, cycle.reading
+        row = (
+            reading.time_s, fall.tilt, impact.torque_load, peak.torque_load,
+            controller.stiffness_scale, controller.damping_scale, peak.head_acceleration,
+            reading.effort / servo.effort_per_n_m, peak.torque, peak.gear_load, reading.position,
+            cycle.command.position, peak.floor_force, cycle.qpos,
+        )  # fmt: skip
+        for name, value in zip(LOGGED, row, strict=True):
+            self.data[name].append(np.array(value))
+
+    def arrays(self) -> dict[str, Array]:
+        """Stacked in time, (cycles, n, ...)."""
+        return {name: np.stack(values) for name, values in self.data.items()}
+
+
+@dataclass
+class FallRun:
+    """What n falls gave."""
+
+    events: Events
+    """When what happened."""
+    truth: Measurement
+    """Ground truth at the end."""
+    log: dict[str, Array]
+    """`FallLog.arrays()`; empty if logging was off."""
+    impacts: list[tuple[int, float, float]]
+    """Each impact felt: (fall, time in s, size of the spike in N m)."""
+
+
+@dataclass(frozen=True)
+class Reflex:
+    """How every fall of a run is met."""
+
+    goal: Array = field(default_factory=lambda: robot.POSES["protect_front"])
+    """Protective pose, rad, (20,)."""
+    compliance: ComplianceConfig = field(default_factory=ComplianceConfig)
+    """The schedule of the compliant falls."""
+    tilt: TiltRule = field(default_factory=TiltRule)
+    """When a fall is noticed."""
+    spike: SpikeRule = field(default_factory=SpikeRule)
+    """When an impact is felt."""
+
+
+def run_falls(
+    simulation: Simulation,
+    scenario: Scenario,
+    reflex: Reflex,
+    compliant: NDArray[np.bool_],
+    *,
+    duration_s: float = 3.0,
+    log: bool = True,
+    progress: Callable[[float], None] = lambda share: None,
+    **scales: ArrayLike,
+) -> FallRun:
+    """Let every robot fall once.
+
+    Args:
+        simulation: as many robots as the scenario has.
+        scenario: how each fall begins.
+        reflex: how it is met.
+        compliant: which falls (n,) follow the schedule; the others stay stiff.
+        duration_s: simulated time, s.
+        log: keep every driver cycle.
+        progress: called with the share done, 0 to 1.
+        scales: `stiffness_scale`, `damping_scale`, `restore_s`, (n,) each, where falls differ.
+    """
+    n, servo = len(simulation), simulation.servo
+    reading = simulation.reset(scenario)
+    detector = FallDetector(reading, reflex.tilt)
+    impacts = ImpactDetector(reading, servo, reflex.spike)
+    schedule = ComplianceSchedule(servo, (n,), reflex.compliance, **scales)
+    controller = ReflexController(
+        scenario.position, reflex.goal, schedule, servo, compliant=compliant
+    )
+    fall, impact = detector.step(reading), impacts.step(reading)
+    events, cycles, felt = Events.none(n), FallLog(), []
+    steps = round(duration_s / CONTROL_PERIOD_S)
+    for k in range(steps):
+        command = controller.step(reading, fall, impact)
+        impacts.expect(command, reading.time_s)
+        now = np.full(n, k * CONTROL_PERIOD_S)
+        events.mark(events.reached_s, controller.reached, now)
+        soft = controller.stiffness_scale < 1
+        events.mark(events.restored_s, ~soft & np.isfinite(events.softened_s), now)
+        events.mark(events.softened_s, soft, now)
+        reading = simulation.step(command)
+        for cycle in simulation.cycles:
+            fall, impact = detector.step(cycle.reading), impacts.step(cycle.reading)
+            events.mark(events.alarm_s, fall.falling, cycle.reading.time_s)
+            heard = impact.onset & fall.falling
+            events.mark(events.felt_s, heard, cycle.reading.time_s)
+            felt += [
+                (int(i), float(cycle.reading.time_s[i]), float(impact.spike[i]))
+                for i in np.nonzero(heard)[0]
+            ]
+            if log:
+                cycles.add(cycle, fall, impact, controller, servo)
+        progress((k + 1) / steps)
+    return FallRun(events, simulation.measure(), cycles.arrays() if log else {}, felt)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feel an impact: a sudden rise of the torque load that no command explains."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from op3_fall import robot
+from op3_fall.signals import ImpactEstimate, JointCommand, SensorReading
+
+__all__ = ["ImpactDetector", "SpikeRule"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SpikeRule:
+    """When a rise of the torque load is an impact."""
+
+    rise_n_m: float = 2.0
+    """Rise of the load from one reading to the next, N m."""
+    deaf_after_command_s: float = 0.15
+    """A step of the goal makes a spike of its own; not heard for this long, s."""
+    deaf_after_gains_s: float = 0.04
+    """So does a step of the gains while the joints move, but it is over sooner, s."""
+    gain_step: float = 0.2
+    """A P gain that changes by more than this share is such a step; the slow ramp back is not."""
+    goal_step_rad: float = 0.2
+    """A goal that jumps by more than this in any joint is such a step."""
+    refractory_s: float = 0.06
+    """Rises closer than this to an onset belong to the same impact."""
+
+
+class ImpactDetector:
+    """Runs the rule on a stream of readings and of the commands that were sent."""
+
+    def __init__(
+        self, first: SensorReading, servo: robot.Servo, rule: SpikeRule | None = None
+    ) -> None:
+        """Start from a reading (...) of a robot at rest."""
+        self.rule = rule or SpikeRule()
+        self._servo = servo
+        self._load = self._torque_load(first)
+        self._goal = first.position
+        self._p_gain = np.full(np.shape(first.position), servo.NOMINAL_P)
+        shape = np.shape(first.time_s)
+        self._deaf_until = np.zeros(shape)
+        self._count = np.zeros(shape, dtype=np.int64)
+
+    def _torque_load(self, reading: SensorReading) -> Array:
+        return np.abs(reading.effort / self._servo.effort_per_n_m).sum(axis=-1)
+
+    def expect(self, command: JointCommand, time_s: Array) -> None:
+        """Tell which command goes out at `time_s` (...), so that its own spike is not heard."""
+        goal = np.abs(command.position - self._goal).max(axis=-1) > self.rule.goal_step_rad
+        gains = (np.abs(command.p_gain / self._p_gain - 1) > self.rule.gain_step).any(axis=-1)
+        deaf_s = np.where(gains, self.rule.deaf_after_gains_s, 0.0)
+        deaf_s = np.where(goal, self.rule.deaf_after_command_s, deaf_s)
+        self._deaf_until = np.maximum(self._deaf_until, time_s + deaf_s)
+        self._goal, self._p_gain = command.position, np.maximum(command.p_gain, 1)
+
+    def step(self, reading: SensorReading) -> ImpactEstimate:
+        """Take one reading (...) in."""
+        load = self._torque_load(reading)
+        spike = load - self._load
+        onset = (spike > self.rule.rise_n_m) & (reading.time_s > self._deaf_until)
+        until = reading.time_s + self.rule.refractory_s
+        self._deaf_until = np.where(onset, until, self._deaf_until)
+        self._count = self._count + onset
+        self._load = load
+        return ImpactEstimate(load, spike, onset, self._count)
