@@ -2,7 +2,8 @@
 """Falls in bulk: one batch, one loop, for ten logged falls or thousands of scored ones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,9 +18,10 @@ from op3_fall.signals import FallEstimate, ImpactEstimate
 from op3_fall.simulation import CONTROL_PERIOD_S, Cycle, Simulation
 from op3_fall.truth import Measurement
 
-__all__ = ["Events", "FallLog", "FallRun", "run_falls"]
+__all__ = ["Events", "FallLog", "FallRun", "Reflex", "merge_runs", "run_falls"]
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 LOGGED = {
     "time_s": "stamp of the driver cycle",
@@ -103,6 +105,31 @@ class FallRun:
     """`FallLog.arrays()`; empty if logging was off."""
     impacts: list[tuple[int, float, float]]
     """Each impact felt: (fall, time in s, size of the spike in N m)."""
+
+
+def merge_runs(runs: list[FallRun]) -> FallRun:
+    """Runs of the same length one after the other, as if they had been one batch."""
+    offsets = np.cumsum([0] + [len(run.truth.time_s) for run in runs])
+    return FallRun(
+        events=_concatenate([run.events for run in runs]),
+        truth=_concatenate([run.truth for run in runs]),
+        log={name: np.concatenate([r.log[name] for r in runs], axis=1) for name in runs[0].log},
+        impacts=[
+            (k + int(offset), time_s, spike)
+            for offset, run in zip(offsets, runs, strict=False)
+            for k, time_s, spike in run.impacts
+        ],
+    )
+
+
+def _concatenate(parts: list[T]) -> T:
+    """Dataclasses of arrays (n, ...), nested ones too, joined along n."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)  # type: ignore[return-value]
+    kind = type(parts[0])
+    return kind(**{
+        f.name: _concatenate([getattr(p, f.name) for p in parts]) for f in fields(kind)  # type: ignore[arg-type]
+    })  # fmt: skip
 
 
 @dataclass(frozen=True)

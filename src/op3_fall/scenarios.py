@@ -63,7 +63,7 @@ class Scenario:
 class PushSpec:
     """The push at the head that starts a fall, and how much falls differ."""
 
-    force_n: float = 20.0
+    force_n: float = 15.0
     """Nominal size of the push in N; 8 N does not topple the robot."""
     duration_s: float = 0.1
     """How long it lasts in s."""

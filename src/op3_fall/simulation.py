@@ -99,6 +99,7 @@ class Simulation:
         self._data = mujoco.MjData(mj)  # scratch for start heights
         self._substep = np.zeros(n, dtype=np.int64)
         self._pushing = np.zeros(n, dtype=bool)
+        self._push_from_s, self._push_until_s = np.zeros(n), np.zeros(n)
         self._scenario = Scenario.standing(n)
         self._measured = Measurement.start(n)
         self._cycle_peak = Peaks.zeros(n)
@@ -121,11 +122,12 @@ class Simulation:
         self._warning_counts = batch.bind("warning")
         self._gain, self._bias = batch.expand("actuator_gainprm"), batch.expand("actuator_biasprm")
         self._cap = batch.expand("actuator_forcerange")
-        self._imu = model.sensor("accelerometer"), model.sensor("gyro")
-        first = model.sensor(f"floor_force_{mj.body(model.torso_id).name}").start
-        links = sum(len(bodies) for bodies in model.part_sensors)
-        self._floor = slice(first, first + 3 * links)
-        self._drive_cap = np.zeros((len(self), robot.NUM_JOINTS))
+        imu = model.sensor("accelerometer"), model.sensor("gyro")
+        self._imu = np.concatenate([np.arange(s.start, s.stop) for s in imu])
+        self._com = model.sensor("com")
+        self._vectors, self._added = _vector_columns(model)
+        self._back_emf_damping = self.servo.back_emf_damping
+        self._saturation = np.zeros((len(self), robot.NUM_JOINTS))
         self._varied: set[str] = set()
 
     def __len__(self) -> int:
@@ -167,6 +169,11 @@ class Simulation:
         self._push[rows] = 0.0
         self.batch.forward(rows)
         self._substep[rows], self._pushing[rows] = 0, False
+        # Half a step of tolerance: a push of 0.1 s must not last 51 steps by rounding.
+        self._push_from_s[rows] = scenario.push_start_s - self.dt_s / 2
+        self._push_until_s[rows] = (
+            scenario.push_start_s + scenario.push_duration_s - self.dt_s / 2
+        )
         self._measured.clear(rows)
         self._cycle_peak.clear(rows)
         self._torque[rows] = self._force[np.ix_(rows, self.model.actuator_index)]
@@ -231,6 +238,7 @@ class Simulation:
         """`steps` physics steps; `step` is this for one control period."""
         _assign(self._command, slice(None), command)
         self.cycles = []
+        self._velocity = self._qvel[:, self.model.dof_index]
         for _ in range(steps):
             self._physics_step()
             due = np.nonzero(self._substep % self._steps_per_cycle == 0)[0]
@@ -242,44 +250,43 @@ class Simulation:
     def measure(self) -> Measurement:
         """Ground truth of every simulation since its last reset, as copies."""
         self._measured.fold(self._cycle_peak, np.arange(len(self)))
-        self._measured.com[:] = self._sensordata[:, self.model.sensor("com")]
+        self._measured.com[:] = self._sensordata[:, self._com]
         return self._measured.copy()
 
     def _physics_step(self) -> None:
         time_s = self._substep * self.dt_s
-        start = self._scenario.push_start_s
-        # Half a step of tolerance: a push of 0.1 s must not last 51 steps by rounding.
-        begun = time_s >= start - self.dt_s / 2
-        pushing = begun & (time_s < start + self._scenario.push_duration_s - self.dt_s / 2)
+        pushing = (time_s >= self._push_from_s) & (time_s < self._push_until_s)
         if (pushing != self._pushing).any():
             force = np.where(pushing[:, None], self._scenario.push_force, 0.0)
             self._push[:, self.model.head_id, :3] = force
             self._pushing = pushing
-        before = self._qvel[:, self.model.dof_index]
         diverged = self._measured.diverged
         self.batch.step(np.nonzero(~diverged)[0] if diverged.any() else None)
-        frame = self._observe(before)
+        frame = self._observe()
         self._measured.add(frame, self._cycle_peak.add(frame), time_s, self.dt_s)
         self._substep += 1
         self._chip = sensors.chip_filter(self._chip, self._inertial(), self.dt_s)
 
-    def _observe(self, velocity_before: Array) -> PhysicsFrame:
+    def _observe(self) -> PhysicsFrame:
         """What happened in the physics step that has just been made."""
-        velocity = self._qvel[:, self.model.dof_index]
+        before, self._velocity = self._velocity, self._qvel[:, self.model.dof_index]
         drive = self._force[:, self.model.actuator_index]
         # Velocity after the step: implicitfast damps with it, so torques and momenta agree.
-        self._torque = drive - self.servo.back_emf_damping * velocity
-        rotor = self.servo.ARMATURE_KG_M2 * (velocity - velocity_before) / self.dt_s
-        data = self._sensordata
-        links = data[:, self._floor].reshape(len(self), -1, 3)
-        parts = np.stack([links[:, b].sum(axis=1) for b in self.model.part_sensors], axis=1)
+        self._torque = drive - self._back_emf_damping * self._velocity
+        rotor = self.servo.ARMATURE_KG_M2 * (self._velocity - before) / self.dt_s
+        vectors = self._sensordata[:, self._vectors]
+        for parts, columns in self._added:
+            vectors[:, :, parts] += self._sensordata[:, columns]
+        vectors *= vectors
+        # Term by term: no BLAS, whose result may depend on the batch.
+        length = np.sqrt(vectors[:, 0] + vectors[:, 1] + vectors[:, 2])
         return PhysicsFrame(
             torque=self._torque,
             gear_load=self._torque - rotor,
-            saturated=np.abs(drive) >= 0.999 * self._drive_cap,
-            floor_force=_length(parts),
-            head_speed=_length(data[:, self.model.sensor("head_velocity")]),
-            head_acceleration=_length(data[:, self.model.sensor("head_acceleration")]),
+            saturated=np.abs(drive) >= self._saturation,
+            floor_force=length[:, :-2],
+            head_speed=length[:, -2],
+            head_acceleration=length[:, -1],
         )
 
     def _driver_cycle(self, due: Rows) -> None:
@@ -311,11 +318,11 @@ class Simulation:
         self._bias[(*at, 1)] = -kp
         self._bias[(*at, 2)] = -kv
         self._cap[(*at, 0)], self._cap[(*at, 1)] = -cap, cap
-        self._drive_cap[rows] = cap
+        self._saturation[rows] = 0.999 * cap
 
     def _inertial(self) -> Array:
         """Specific force and angular velocity at the torso, (n, 6)."""
-        return np.concatenate([self._sensordata[:, s] for s in self._imu], axis=-1)
+        return self._sensordata[:, self._imu]
 
     def _store_sample(self, rows: Rows) -> None:
         fresh = sensors.Sample(
@@ -344,9 +351,21 @@ class Simulation:
         return _rows(self._reading, slice(None))
 
 
-def _length(vectors: Array) -> Array:
-    """Euclidean length over the last axis; no BLAS, whose result may depend on the batch."""
-    return np.sqrt((vectors * vectors).sum(axis=-1))
+def _vector_columns(model: Op3Model) -> tuple[Rows, list[tuple[Rows, Rows]]]:
+    """Columns (3, 16) of sensordata: floor force on each part, then the head's two vectors.
+
+    Of a part with several links that is its first link's force. To be added, one link at a time:
+    the parts with a further link (k,), and its columns (3, k).
+    """
+    axes = np.arange(3)[:, None]
+    first = model.sensor(f"floor_force_{model.mj.body(model.torso_id).name}").start
+    links = [first + 3 * sensors for sensors in model.part_sensors]
+    head = [model.sensor(f"head_{name}").start for name in ("velocity", "acceleration")]
+    added = []
+    for k in range(1, max(map(len, links))):
+        parts = np.array([p for p, columns in enumerate(links) if len(columns) > k])
+        added.append((parts, np.array([links[p][k] for p in parts]) + axes))
+    return np.array([columns[0] for columns in links] + head) + axes, added
 
 
 def _rows(batch: T, rows: Rows | slice) -> T:

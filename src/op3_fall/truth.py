@@ -78,7 +78,8 @@ class Peaks:
     def add(self, frame: PhysicsFrame) -> Array:
         """Take one physics step in; returns its torque load, N m, (n,)."""
         torque = np.abs(frame.torque)
-        load = torque.sum(axis=-1)
+        # Joint after joint: sum() takes another order for one simulation than for many.
+        load = np.cumsum(torque, axis=-1)[:, -1]
         np.maximum(self.torque, torque, out=self.torque)
         np.maximum(self.torque_load, load, out=self.torque_load)
         np.maximum(self.gear_load, np.abs(frame.gear_load), out=self.gear_load)

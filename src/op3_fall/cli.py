@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: `op3-fall experiment | sweep | convergence | bench sim`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from op3_fall.errors import Op3FallError
+from op3_fall.experiment import Experiment
+from op3_fall.scenarios import PushSpec
+from op3_fall.sweep import Grid
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Stiffness x damping x restore time: heat maps and Pareto fronts of what each one costs."""
+
+    grid: Grid = field(default_factory=Grid)
+    """The settings to try."""
+    push: PushSpec = field(default_factory=PushSpec)
+    """The push at the head."""
+    seed: int = 0
+    """Seed of push and start jitter."""
+    out: Path = Path("results/sweep")
+    """Folder for CSV file, pictures and summary.json."""
+    model: str = ""
+    """MJCF file with the OP3's joint names, or 'menagerie'; empty for this package's own."""
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Which physics step is small enough: peaks and contact times against 0.25 ms."""
+
+    falls: int = 16
+    """Falls at each step."""
+    seed: int = 0
+    """Seed of push and start jitter."""
+    out: Path = Path("results/convergence")
+    """Folder for the table and summary.json."""
+
+
+@dataclass(frozen=True)
+class BenchSim:
+    """Simulation speed beside plain MuJoCo and raw mjbatch, in one run."""
+
+    out: Path = Path("results/bench_sim")
+    """Folder for summary.json."""
+    seconds: float = 2.0
+    """Time to spend on each figure, s."""
+
+
+Bench = Annotated[
+    Annotated[BenchSim, tyro.conf.subcommand("sim")], tyro.conf.subcommand("bench")
+]
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[float], None]]:
+    columns = (TextColumn(label), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def _experiment(args: Experiment) -> int:
+    from op3_fall.experiment import run_experiment, table
+    from op3_fall.results import print_table
+
+    with _progress(f"{args.falls} falls") as progress:
+        summary = run_experiment(args, progress)
+    title = f"{summary['falls_done']} falls, stiff and compliant in turn"
+    print_table(title, *table(summary))
+    if summary["falls_diverged"]:
+        print(f"{summary['falls_diverged']} falls diverged and are left out of every mean")
+    print(f"Graphs: {args.out / 'envelope.png'}, {args.out}/fall_*.png; "
+          f"numbers: {args.out / 'summary.json'}")  # fmt: skip
+    if not summary["complete"]:
+        print(f"interrupted: {summary['falls_done']} of {args.falls} falls kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _sweep(args: Sweep) -> int:
+    from op3_fall.sweep_report import report_sweep
+
+    with _progress(f"{len(args.grid.cells)} settings") as progress:
+        report_sweep(args.grid, args.push, args.seed, args.out, args.model, progress)
+    return 0
+
+
+def _convergence(args: Convergence) -> int:
+    from op3_fall.convergence import convergence
+
+    convergence(args.out, falls=args.falls, seed=args.seed)
+    return 0
+
+
+def _bench_sim(args: BenchSim) -> int:
+    from op3_fall.bench import bench_sim
+
+    bench_sim(args.out, seconds=args.seconds)
+    return 0
+
+
+_COMMANDS = {"experiment": Experiment, "sweep": Sweep, "convergence": Convergence}
+_RUN = {Experiment: _experiment, Sweep: _sweep, Convergence: _convergence, BenchSim: _bench_sim}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; exit status 0 done, 2 bad input, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        if argv[:1] == ["bench"]:
+            args = tyro.extras.subcommand_cli_from_dict(
+                {"sim": BenchSim}, prog="op3-fall bench", args=argv[1:],
+                description="Benchmarks.",
+            )  # fmt: skip
+        else:
+            args = tyro.extras.subcommand_cli_from_dict(
+                _COMMANDS | {"bench": BenchSim}, prog="op3-fall", args=argv,
+                description="Let a ROBOTIS OP3 fall without breaking.",
+            )  # fmt: skip
+        return _RUN[type(args)](args)
+    except Op3FallError as error:
+        print(f"op3-fall: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("op3-fall: interrupted before the first fall was finished", file=sys.stderr)
+        return 130

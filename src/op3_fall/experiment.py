@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The experiment: stiff and compliant falls in turn, in pairs, with graphs and a summary."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from ruamel.yaml import YAML, YAMLError
+
+from op3_fall import metrics, plots, results, robot
+from op3_fall.compliance import ComplianceConfig
+from op3_fall.errors import BadInputError, check_range
+from op3_fall.experiments import FallRun, Reflex, merge_runs, run_falls
+from op3_fall.model import Op3Model, load_model
+from op3_fall.scenarios import PushSpec, pushed_stand
+from op3_fall.simulation import Simulation
+
+__all__ = ["Experiment", "load_goal", "run_experiment"]
+
+_CHUNK = 20  # falls simulated at once: what an interruption can lose
+MODES = ("stiff", "compliant")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Stiff and compliant falls in turn: odd ones stay stiff, even ones soften at the impact."""
+
+    falls: int = 10
+    """Number of falls; even, because they come in pairs that share push and start."""
+    seed: int = 0
+    """Seed of push and start jitter."""
+    out: Path = Path("results/experiment")
+    """Folder for CSV files, graphs and summary.json."""
+    push: PushSpec = field(default_factory=PushSpec)
+    """The push at the head."""
+    compliance: ComplianceConfig = field(default_factory=ComplianceConfig)
+    """Scales of the even falls and when they change."""
+    goal: Path | None = None
+    """YAML or JSON file of joint angles in rad that override those of the protective pose."""
+    profile: Literal["extended", "ideal"] = "extended"
+    """Sensing; the stock bulk read has no effort and cannot drive the schedule."""
+    model: str = ""
+    """MJCF file with the OP3's joint names, or 'menagerie'; empty for this package's own."""
+    voltage_v: float = 12.0
+    """Supply voltage of the servos, 11.1 to 14.8 V."""
+    duration_s: float = 3.0
+    """Simulated time of each fall, s."""
+    video: bool = False
+    """Also write pair.mp4, the first pair side by side, and film strips of it."""
+    render: Literal["none", "human"] = "none"
+    """'human' replays the first pair in a window."""
+    bag: bool = False
+    """Also write the torque log of every fall as a rosbag2 (MCAP)."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts and times that make no experiment.
+
+        Raises:
+            BadInputError: with the value, the range and the remedy.
+        """
+        check_range("number of falls", self.falls, 2, np.inf, remedy="give --falls 10 for example")
+        if self.falls % 2:
+            raise BadInputError(
+                f"number of falls is {self.falls}; allowed are even numbers, because falls come "
+                f"in pairs; give --falls {self.falls + 1}"
+            )
+        check_range("seed", self.seed, 0, np.inf)
+        check_range("duration", self.duration_s, 1.0, 60.0, unit="s")
+
+
+def load_goal(path: Path | None) -> NDArray[np.float64]:
+    """The protective pose (20,), rad, with the file's joints in place of its own.
+
+    Raises:
+        BadInputError: the file is missing or broken, names an unknown joint, or has an angle
+            that is not a number within the joint's limits.
+    """
+    base = robot.POSES["protect_front"]
+    if path is None:
+        return base
+    try:
+        angles = YAML(typ="safe", pure=True).load(path.read_text())
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInputError(
+            f"goal file '{path}' cannot be read ({reason}); allowed is a YAML or JSON file of "
+            "'joint: angle in rad' lines; check the path and the file"
+        ) from error
+    if not isinstance(angles, dict):
+        raise BadInputError(
+            f"goal file '{path}' holds no mapping; allowed are 'joint: angle in rad' lines; "
+            "write for example r_el: 0.4"
+        )
+    return robot.joint_vector(angles, base, source=f"goal file '{path}'")
+
+
+def run_experiment(
+    experiment: Experiment, progress: Callable[[float], None] = lambda share: None
+) -> dict[str, Any]:
+    """Simulate, write everything into `experiment.out`, and return the summary.
+
+    An interruption keeps the finished falls and marks the summary as incomplete.
+
+    Raises:
+        BadInputError: whatever the settings name cannot be used.
+    """
+    goal = load_goal(experiment.goal)
+    model = load_model(experiment.model, servo=robot.Servo(voltage_v=experiment.voltage_v))
+    out = results.open_folder(experiment.out)
+    for stale in (*out.glob("fall_*.csv"), *out.glob("fall_*.png")):
+        stale.unlink()
+    reflex = Reflex(goal=goal, compliance=experiment.compliance)
+    chunks: list[FallRun] = []
+    try:
+        for first in range(0, experiment.falls, _CHUNK):
+            last = min(first + _CHUNK, experiment.falls)
+            share = 0.5 * (last - first) / experiment.falls
+            begun = 0.5 * first / experiment.falls
+            chunks.append(
+                _simulate(experiment, model, reflex, first, last,
+                          lambda s, a=begun, b=share: progress(a + b * s))
+            )  # fmt: skip
+            _write_logs(out, chunks[-1], first)
+    except KeyboardInterrupt:
+        if not chunks:
+            raise
+    run = merge_runs(chunks)
+    compliant = np.arange(len(run.truth.time_s)) % 2 == 1
+    summary = summarise(experiment, run, compliant)
+    results.write_json(out / "summary.json", summary)
+    _draw(experiment, out, run, compliant, progress)
+    _write_extras(experiment, out, model, run)
+    progress(1.0)
+    return summary
+
+
+def _simulate(
+    experiment: Experiment, model: Op3Model, reflex: Reflex, first: int, last: int,
+    progress: Callable[[float], None],
+) -> FallRun:  # fmt: skip
+    falls = np.arange(first, last)
+    return run_falls(
+        Simulation(len(falls), model=model, profile=experiment.profile),
+        pushed_stand(experiment.push, falls // 2, seed=experiment.seed),
+        reflex, falls % 2 == 1, duration_s=experiment.duration_s, progress=progress,
+    )  # fmt: skip
+
+
+def _write_logs(out: Path, run: FallRun, first: int) -> None:
+    for k in range(len(run.truth.time_s)):
+        results.write_csv(out / f"fall_{first + k + 1:02d}.csv", *results.log_table(run.log, k))
+
+
+def _draw(
+    experiment: Experiment, out: Path, run: FallRun, compliant: NDArray[np.bool_],
+    progress: Callable[[float], None],
+) -> None:  # fmt: skip
+    plots.plot_envelopes(out / "envelope.png", run.log, run.truth, compliant)
+    push = experiment.push
+    for k, soft in enumerate(compliant):
+        plots.plot_fall(
+            out / f"fall_{k + 1:02d}.png", run, k, f"Fall {k + 1}, {MODES[int(soft)]}",
+            (push.start_s, push.start_s + push.duration_s),
+        )  # fmt: skip
+        progress(0.5 + 0.5 * (k + 1) / len(compliant))
+
+
+def _write_extras(experiment: Experiment, out: Path, model: Op3Model, run: FallRun) -> None:
+    """Bags and pictures in motion; their libraries load only when asked for."""
+    if experiment.bag:
+        from op3_fall import bags
+
+        bags.write_fall_bags(out, run, model.servo)
+    if experiment.video or experiment.render == "human":
+        from op3_fall import rendering
+
+        rendering.show_pair(out, model, run, experiment)
+
+
+def summarise(
+    experiment: Experiment, run: FallRun, compliant: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Scores per fall, mean per mode, and the paired difference, as `summary.json` has them."""
+    truth, seed = run.truth, experiment.seed
+    scores = metrics.score(truth)
+    where = metrics.worst(truth)
+    modes = {}
+    for name, pick in zip(MODES, (~compliant, compliant), strict=True):
+        modes[name] = {m: asdict(metrics.mean_interval(scores[m][pick], seed=seed)) for m in scores}
+        forces = np.where(truth.diverged[pick, None], np.nan, truth.impact_peak.floor_force[pick])
+        modes[name]["peak_floor_force_by_part_n"] = {
+            part: metrics.mean_interval(forces[:, i], seed=seed).mean
+            for i, part in enumerate(robot.PARTS)
+        }
+    difference = {
+        m: asdict(metrics.paired_difference(v[~compliant], v[compliant], seed=seed))
+        for m, v in scores.items()
+    }
+    settings = {k: v for k, v in asdict(experiment).items() if k not in ("out", "video", "render")}
+    falls = [
+        {
+            "fall": k + 1,
+            "mode": MODES[int(soft)],
+            "diverged": bool(truth.diverged[k]),
+            "fell": bool(truth.hit[k]),
+            "first_contact_s": truth.impact_s[k],
+            "impacts_felt_s": [t for i, t, _ in run.impacts if i == k],
+            **{name: times[k] for name, times in asdict(run.events).items()},
+            **{m: v[k] for m, v in scores.items()},
+            "whole_fall_peak_torque_load_n_m": truth.peak.torque_load[k],
+            "worst": {m: names[k] for m, names in where.items()},
+        }
+        for k, soft in enumerate(compliant)
+    ]
+    return {
+        "complete": len(compliant) == experiment.falls,
+        "falls_done": len(compliant),
+        "falls_diverged": int(truth.diverged.sum()),
+        **results.provenance(settings, seed),
+        "modes": modes,
+        "compliant_minus_stiff": difference,
+        "falls": falls,
+    }
+
+
+def table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The summary as header and rows for the screen."""
+    header = ["from first contact on", *MODES, "difference", "95 % interval"]
+    rows = []
+    for name, label in metrics.METRICS.items():
+        means = [summary["modes"][mode][name]["mean"] for mode in MODES]
+        d = summary["compliant_minus_stiff"][name]
+        rows.append([f"{label} ({_unit(name)})", *(_number(m) for m in means),
+                     _number(d["mean"], "+"), f"{_number(d['low'], '+')} to "
+                     f"{_number(d['high'], '+')}"])  # fmt: skip
+    return header, rows
+
+
+def _unit(name: str) -> str:
+    for suffix, unit in (("_n_m_s", "N m s"), ("_n_m", "N m"), ("_m_s", "m/s"), ("_share", "share"),
+                         ("_g", "g"), ("_n", "N")):  # fmt: skip
+        if name.endswith(suffix):
+            return unit
+    raise ValueError(name)
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None or not np.isfinite(value) else f"{value:{sign}.3g}"

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may import what: the code that runs on the robot needs numpy and nothing else."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src/op3_fall"
+MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
+
+PURE = {
+    "__init__", "attitude", "compliance", "controller", "errors", "fall_detection",
+    "impact_detection", "metrics", "robot", "rotations", "scenarios", "sensors", "signals",
+    "truth",
+}  # fmt: skip
+SIMULATING = {"bench", "convergence", "experiments", "model", "simulation", "sweep"}
+# mujoco_menagerie is asked for by name only, on first use.
+SIMULATION_PACKAGES = {"numpy", "mujoco", "mjbatch", "mujoco_menagerie"}
+FORBIDDEN = {"torch", "rclpy", "gymnasium"}
+
+
+def imports(module: str) -> tuple[set[str], set[str]]:
+    """Packages from outside the standard library, and modules of this one."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((SOURCE / f"{module}.py").read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            if node.module == "op3_fall":
+                names |= {f"op3_fall.{alias.name}" for alias in node.names}
+            else:
+                names.add(str(node.module))
+    ours = {name.split(".")[1] for name in names if name.startswith("op3_fall.")}
+    outside = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"op3_fall"}
+    return outside, ours
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_place_allows(module: str) -> None:
+    outside, ours = imports(module)
+    assert ours <= set(MODULES) | {path.name for path in SOURCE.iterdir() if path.is_dir()}
+    assert not outside & FORBIDDEN
+    assert module == "plots" or "matplotlib" not in outside
+    if module in PURE:
+        assert outside <= {"numpy"}
+        assert ours <= PURE
+    if module in SIMULATING:
+        assert outside <= SIMULATION_PACKAGES
+        assert "plots" not in ours
+
+
+def test_the_tables_name_real_modules() -> None:
+    """A renamed module must not slip out of the table; those of the core are all there."""
+    core = PURE - {"metrics"}
+    assert core <= set(MODULES)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How falls begin: shapes, seeds, jitter and directions."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from op3_fall import robot
+from op3_fall.scenarios import PushSpec, Scenario, pushed_stand
+
+seeds = st.integers(0, 2**31)
+
+
+def same(a: Scenario, b: Scenario) -> bool:
+    return all(getattr(a, f.name).tobytes() == getattr(b, f.name).tobytes() for f in fields(a))
+
+
+def test_standing_robots_are_nominal_and_left_alone() -> None:
+    scenario = Scenario.standing(3)
+    assert len(scenario) == 3
+    shapes = {f.name: getattr(scenario, f.name).shape for f in fields(Scenario)}
+    assert shapes == {
+        "position": (3, 20), "orientation": (3, 4), "push_force": (3, 3), "push_start_s": (3,),
+        "push_duration_s": (3,), "mass_scale": (3, 14), "friction": (3,), "strength": (3,),
+    }  # fmt: skip
+    assert not scenario.push_force.any()
+    assert np.isnan(scenario.friction).all()
+    assert (scenario.mass_scale == 1).all()
+    assert (scenario.strength == 1).all()
+    scenario.position[0] = 0.0  # each has its own pose
+    np.testing.assert_array_equal(scenario.position[1], robot.POSES["stand"])
+
+
+@given(seeds, st.lists(st.integers(0, 1000), min_size=1, max_size=5, unique=True))
+def test_a_fall_depends_on_its_seeds_and_on_nothing_else_in_the_batch(
+    seed: int, numbers: list[int]
+) -> None:
+    batch = pushed_stand(PushSpec(), numbers, seed=seed)
+    assert same(batch, pushed_stand(PushSpec(), numbers, seed=seed))
+    for i, number in enumerate(numbers):
+        assert same(batch.take([i]), pushed_stand(PushSpec(), [number], seed=seed))
+    other = pushed_stand(PushSpec(), numbers, seed=seed + 1)
+    assert (batch.push_force != other.push_force).any()
+    assert len(np.unique(batch.push_force, axis=0)) == len(numbers)
+
+
+@given(seeds, st.floats(1, 50), st.floats(-180, 180))
+def test_jitter_stays_within_its_shares(seed: int, force: float, direction: float) -> None:
+    spec = PushSpec(force_n=force, direction_deg=direction)
+    scenario = pushed_stand(spec, range(8), seed=seed)
+    size = np.hypot(scenario.push_force[:, 0], scenario.push_force[:, 1])
+    assert (np.abs(size / force - 1) <= 0.1 + 1e-9).all()
+    angle = np.degrees(np.arctan2(-scenario.push_force[:, 1], scenario.push_force[:, 0]))
+    off = (angle - direction + 180) % 360 - 180
+    assert (np.abs(off) <= 5 + 1e-6).all()
+    assert not scenario.push_force[:, 2].any()
+    assert (np.abs(scenario.position - robot.POSES["stand"]) <= np.radians(1) + 1e-12).all()
+    assert (scenario.position >= robot.LOWER_LIMIT_RAD).all()
+    assert (scenario.position <= robot.UPPER_LIMIT_RAD).all()
+
+
+@pytest.mark.parametrize(
+    ("direction_deg", "force"),
+    [(0, (20, 0, 0)), (90, (0, -20, 0)), (-90, (0, 20, 0)), (180, (-20, 0, 0))],
+    ids=["front", "right", "left", "back"],
+)
+def test_directions_of_the_push(direction_deg: float, force: tuple[float, ...]) -> None:
+    spec = PushSpec(direction_deg=direction_deg, force_jitter=0, direction_jitter_deg=0,
+                    pose_jitter_deg=0)  # fmt: skip
+    scenario = pushed_stand(spec, [0, 1], seed=0)
+    np.testing.assert_allclose(scenario.push_force, [force, force], atol=1e-12)
+    np.testing.assert_array_equal(scenario.push_start_s, 0.2)
+    np.testing.assert_array_equal(scenario.push_duration_s, 0.1)
+    np.testing.assert_array_equal(scenario.position[0], robot.POSES["stand"])
+
+
+def test_take_repeats_and_reorders() -> None:
+    scenario = pushed_stand(PushSpec(), range(5), seed=3)
+    taken = scenario.take([4, 0, 0])
+    assert len(taken) == 3
+    assert same(taken, pushed_stand(PushSpec(), [4, 0, 0], seed=3))
