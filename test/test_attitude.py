@@ -92,7 +92,7 @@ def test_turning_about_the_vertical_changes_nothing(
 
 @given(st.lists(rates, min_size=1, max_size=20), rates)
 def test_a_mirrored_robot_leans_the_mirrored_way(gyro: list[Array], force: Array) -> None:
-    force = force + [0.0, 0.0, GRAVITY]
+    force = force + np.array([0.0, 0.0, GRAVITY])
     here = Attitude.start(reading(0.0))
     there = Attitude.start(reading(0.0))
     for k, omega in enumerate(gyro, start=1):
@@ -120,7 +120,7 @@ def test_the_accelerometer_is_trusted_only_near_1_g() -> None:
 def test_leading_axes_do_not_change_the_numbers() -> None:
     rng = np.random.default_rng(0)
     gyro = rng.uniform(-3, 3, (20, 2, 3, 3))
-    force = rng.uniform(-1, 1, (20, 2, 3, 3)) + [0, 0, GRAVITY]
+    force = rng.uniform(-1, 1, (20, 2, 3, 3)) + np.array([0, 0, GRAVITY])
     grid = FallDetector(reading(0.0, gyro[0], force[0]))
     single = {i: FallDetector(reading(0.0, gyro[0][i], force[0][i])) for i in np.ndindex(2, 3)}
     for k in range(1, 20):

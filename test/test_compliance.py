@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 SERVO = robot.Servo()
 DT = 0.02
 FAR, NEAR = math.inf, 0.1
+CONFIG = ComplianceConfig(0.3, 1.5, 0.3, 6.0, hold_s=0.2, restore_s=0.5, longest_soft_s=2.0)
 
 stories = st.lists(
     st.tuples(st.sampled_from([FAR, 1.0, NEAR]), st.floats(0, 30), st.booleans()),
@@ -55,7 +56,7 @@ def test_a_fall_goes_through_the_phases_in_time() -> None:
          20.0 if 0.6 - 1e-9 < k * DT < 0.8 - 1e-9 else 2.0, int(k * DT > 0.6 - 1e-9))
         for k in range(100)
     ]  # fmt: skip
-    stiffness, damping, phase = run(ComplianceSchedule(SERVO, ()), story)
+    stiffness, damping, phase = run(ComplianceSchedule(SERVO, (), CONFIG), story)
     starts = {Phase(p): np.argmax(phase == p) * DT for p in np.unique(phase)}
     assert starts[Phase.SOFT] == pytest.approx(0.3)
     assert starts[Phase.RESTORE] == pytest.approx(1.0, abs=DT + 1e-9)
@@ -100,7 +101,7 @@ def test_laws_of_every_story(
 def test_restoring_waits_for_an_impact_and_for_calm_but_not_for_ever(
     load: float, count: int, restored_after_s: float
 ) -> None:
-    _, _, phase = run(ComplianceSchedule(SERVO, ()), [(NEAR, load, count)] * 150)
+    _, _, phase = run(ComplianceSchedule(SERVO, (), CONFIG), [(NEAR, load, count)] * 150)
     assert np.argmax(phase == Phase.RESTORE) * DT == pytest.approx(restored_after_s, abs=DT + 1e-9)
 
 

@@ -17,7 +17,7 @@ STAND, GOAL = robot.POSES["stand"], robot.POSES["protect_front"]
 
 def controller(shape: tuple[int, ...], compliant: bool | NDArray[np.bool_] = True):
     posture = np.broadcast_to(STAND, (*shape, 20))
-    schedule = ComplianceSchedule(SERVO, shape, ComplianceConfig(longest_soft_s=0.1))
+    schedule = ComplianceSchedule(SERVO, shape, ComplianceConfig(0.3, 1.5, longest_soft_s=0.1))
     return ReflexController(
         posture, GOAL, schedule, SERVO, compliant=np.broadcast_to(compliant, shape)
     )

@@ -37,11 +37,10 @@ def reverse_limbs(tree: ET.Element) -> None:
 
 
 def rename_bodies(tree: ET.Element) -> None:
-    for i, body in enumerate(tree.iter("body")):
-        body.set("name", f"part{i}")
-    for exclude in tree.findall("contact/exclude"):
-        exclude.set("body1", "part0")
-        exclude.set("body2", "part1")
+    new = {body.get("name"): f"part{i}" for i, body in enumerate(tree.iter("body"))}
+    for element in tree.iter():
+        for attribute in {"name", "target", "body1", "body2"} & set(element.attrib):
+            element.set(attribute, new.get(element.get(attribute), element.get(attribute, "")))
 
 
 def add_own_servos(tree: ET.Element) -> None:
@@ -69,7 +68,7 @@ def add_floor_of_another_name(tree: ET.Element) -> None:
     ET.SubElement(world, "geom", name="ground", type="plane", size="0 0 1")
 
 
-def add_passive_joints_values(tree: ET.Element) -> None:
+def add_joint_values(tree: ET.Element) -> None:
     for joint in tree.iter("joint"):
         joint.attrib |= {"damping": "9", "armature": "1", "frictionloss": "2", "range": "-1 1"}
 
@@ -85,7 +84,7 @@ CHANGES: dict[str, Callable[[ET.Element], None]] = {
     "actuators and sensors of its own": add_own_servos,
     "a keyframe": add_keyframe,
     "another floor": add_floor_of_another_name,
-    "joint values of its own": add_passive_joints_values,
+    "joint values of its own": add_joint_values,
 }
 
 
@@ -204,7 +203,7 @@ def test_a_missing_file_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["<mujoco><worldbody>", "no XML at all", "<robot/>", "", "\x00\xff"]
+    "content", ["<mujoco><worldbody>", "no XML at all", "", "\x00\xff"]
 )
 def test_a_broken_file_is_told_in_one_line(content: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.xml"

@@ -49,7 +49,8 @@ def test_a_fall_depends_on_its_seeds_and_on_nothing_else_in_the_batch(
 
 @given(seeds, st.floats(1, 50), st.floats(-180, 180))
 def test_jitter_stays_within_its_shares(seed: int, force: float, direction: float) -> None:
-    spec = PushSpec(force_n=force, direction_deg=direction)
+    spec = PushSpec(force_n=force, direction_deg=direction, force_jitter=0.1,
+                    direction_jitter_deg=5, pose_jitter_deg=1)  # fmt: skip
     scenario = pushed_stand(spec, range(8), seed=seed)
     size = np.hypot(scenario.push_force[:, 0], scenario.push_force[:, 1])
     assert (np.abs(size / force - 1) <= 0.1 + 1e-9).all()
@@ -68,8 +69,8 @@ def test_jitter_stays_within_its_shares(seed: int, force: float, direction: floa
     ids=["front", "right", "left", "back"],
 )
 def test_directions_of_the_push(direction_deg: float, force: tuple[float, ...]) -> None:
-    spec = PushSpec(direction_deg=direction_deg, force_jitter=0, direction_jitter_deg=0,
-                    pose_jitter_deg=0)  # fmt: skip
+    spec = PushSpec(force_n=20, direction_deg=direction_deg, start_s=0.2, force_jitter=0,
+                    direction_jitter_deg=0, pose_jitter_deg=0)  # fmt: skip
     scenario = pushed_stand(spec, [0, 1], seed=0)
     np.testing.assert_allclose(scenario.push_force, [force, force], atol=1e-12)
     np.testing.assert_array_equal(scenario.push_start_s, 0.2)

@@ -37,9 +37,9 @@ class Phase(IntEnum):
 class ComplianceConfig:
     """The scales and when they change."""
 
-    stiffness_scale: float = 0.3
+    stiffness_scale: float = 0.5
     """Stiffness while soft, share of the nominal one; allowed 0.05 to 1."""
-    damping_scale: float = 1.5
+    damping_scale: float = 1.0
     """Damping while soft, multiple of the nominal one, back-EMF included; allowed 1 to 4."""
     reached_rad: float = 0.3
     """The pose counts as nearly reached when the mean error of the joints it moves is below."""

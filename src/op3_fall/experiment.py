@@ -170,14 +170,16 @@ def _draw(
 
 def _write_extras(experiment: Experiment, out: Path, model: Op3Model, run: FallRun) -> None:
     """Bags and pictures in motion; their libraries load only when asked for."""
+    if not (experiment.bag or experiment.video or experiment.render == "human"):
+        return
+    from op3_fall import extras
+
     if experiment.bag:
-        from op3_fall import bags
-
-        bags.write_fall_bags(out, run, model.servo)
-    if experiment.video or experiment.render == "human":
-        from op3_fall import rendering
-
-        rendering.show_pair(out, model, run, experiment)
+        extras.write_bags(out / "bags", run, model.servo)
+    if experiment.video:
+        extras.write_video(out, model.mj, run)
+    if experiment.render == "human":
+        extras.play_pair(model.mj, run)
 
 
 def summarise(

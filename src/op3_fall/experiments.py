@@ -35,6 +35,7 @@ LOGGED = {
     "torque_peak_n_m": "largest true |torque| of each joint within the cycle",
     "gear_load_n_m": "largest |torque| through each gear train within the cycle",
     "position_rad": "angle of each joint",
+    "velocity_rad_s": "velocity of each joint",
     "goal_rad": "goal written to each joint",
     "floor_force_n": "largest floor force on each part within the cycle",
     "qpos": "configuration of the model",
@@ -83,7 +84,7 @@ class FallLog:
             reading.time_s, fall.tilt, impact.torque_load, peak.torque_load,
             controller.stiffness_scale, controller.damping_scale, peak.head_acceleration,
             reading.effort / servo.effort_per_n_m, peak.torque, peak.gear_load, reading.position,
-            cycle.command.position, peak.floor_force, cycle.qpos,
+            reading.velocity, cycle.command.position, peak.floor_force, cycle.qpos,
         )  # fmt: skip
         for name, value in zip(LOGGED, row, strict=True):
             self.data[name].append(np.array(value))

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feel an impact: a sudden rise of the torque load that no command explains."""
+"""Feel an impact: torques that change suddenly without a command that explains it.
+
+The sum of |torque| alone hardly moves when an impact turns some joints' torque around while others
+rise, so the spike is the change of each joint's torque from one reading to the next, summed up.
+"""
 
 from dataclasses import dataclass
 
@@ -16,10 +20,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SpikeRule:
-    """When a rise of the torque load is an impact."""
+    """When a spike in the torque load is an impact."""
 
-    rise_n_m: float = 2.0
-    """Rise of the load from one reading to the next, N m."""
+    spike_n_m: float = 4.5
+    """Sum of |change of torque| from one reading to the next, N m."""
     deaf_after_command_s: float = 0.15
     """A step of the goal makes a spike of its own; not heard for this long, s."""
     deaf_after_gains_s: float = 0.04
@@ -29,7 +33,7 @@ class SpikeRule:
     goal_step_rad: float = 0.2
     """A goal that jumps by more than this in any joint is such a step."""
     refractory_s: float = 0.06
-    """Rises closer than this to an onset belong to the same impact."""
+    """Spikes closer than this to an onset belong to the same impact."""
 
 
 class ImpactDetector:
@@ -41,15 +45,15 @@ class ImpactDetector:
         """Start from a reading (...) of a robot at rest."""
         self.rule = rule or SpikeRule()
         self._servo = servo
-        self._load = self._torque_load(first)
+        self._torque = self._torques(first)
         self._goal = first.position
         self._p_gain = np.full(np.shape(first.position), servo.NOMINAL_P)
         shape = np.shape(first.time_s)
         self._deaf_until = np.zeros(shape)
         self._count = np.zeros(shape, dtype=np.int64)
 
-    def _torque_load(self, reading: SensorReading) -> Array:
-        return np.abs(reading.effort / self._servo.effort_per_n_m).sum(axis=-1)
+    def _torques(self, reading: SensorReading) -> Array:
+        return reading.effort / self._servo.effort_per_n_m
 
     def expect(self, command: JointCommand, time_s: Array) -> None:
         """Tell which command goes out at `time_s` (...), so that its own spike is not heard."""
@@ -62,11 +66,11 @@ class ImpactDetector:
 
     def step(self, reading: SensorReading) -> ImpactEstimate:
         """Take one reading (...) in."""
-        load = self._torque_load(reading)
-        spike = load - self._load
-        onset = (spike > self.rule.rise_n_m) & (reading.time_s > self._deaf_until)
+        torque = self._torques(reading)
+        spike = np.abs(torque - self._torque).sum(axis=-1)
+        onset = (spike > self.rule.spike_n_m) & (reading.time_s > self._deaf_until)
         until = reading.time_s + self.rule.refractory_s
         self._deaf_until = np.where(onset, until, self._deaf_until)
         self._count = self._count + onset
-        self._load = load
-        return ImpactEstimate(load, spike, onset, self._count)
+        self._torque = torque
+        return ImpactEstimate(np.abs(torque).sum(axis=-1), spike, onset, self._count)

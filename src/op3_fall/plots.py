@@ -29,7 +29,7 @@ EVENTS = (
 )
 _STYLE = {
     "figure.dpi": 100, "savefig.dpi": 160, "font.size": 9, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.edgecolor": "none", "legend.framealpha": 0.9,
 }  # fmt: skip
 
 
@@ -124,7 +124,8 @@ def plot_heat_maps(path: Path, result: SweepResult) -> None:
             bright = image.norm(cells) > 0.6
             for (j, i), value in np.ndenumerate(cells):
                 colour = "k" if bright[j, i] else "w"
-                panel.text(i, j, f"{value:.3g}", ha="center", va="center", fontsize=6.5,
+                text = f"{value:.1%}" if name == "saturated_share" else f"{value:.3g}"
+                panel.text(i, j, text, ha="center", va="center", fontsize=6.5,
                            color=colour)  # fmt: skip
             panel.set(xticks=range(grid.shape[0]), xticklabels=grid.stiffness,
                       yticks=range(grid.shape[1]), yticklabels=grid.damping,
@@ -136,8 +137,9 @@ def plot_heat_maps(path: Path, result: SweepResult) -> None:
             shade = mpl.colormaps["viridis"](i / max(1, len(grid.stiffness) - 1))
             restore.plot(grid.restore_s, impulse, ".-", color=shade, label=f"{k:g}")
         restore.set(xlabel="restore time (s)", ylabel="torque impulse (N m s)",
-                    title="torque impulse by restore time")  # fmt: skip
-        restore.legend(title="stiffness scale", fontsize=6.5, title_fontsize=7)
+                    title="torque impulse\nby restore time")  # fmt: skip
+        restore.legend(title="stiffness", fontsize=6.5, title_fontsize=7, loc="center left",
+                       bbox_to_anchor=(1.0, 0.5))  # fmt: skip
         _save(figure, path)
 
 

@@ -48,15 +48,17 @@ def _gl_context_class() -> Callable[[int, int], Any] | None:
     """The class of OpenGL contexts that works here; None if there is none.
 
     MuJoCo chooses at its own import, from MUJOCO_GL, and takes GLFW by default, which needs a
-    display. By now it is imported, so without a display its EGL or OSMesa class is taken.
+    display. By now it is imported, so on Linux its EGL or OSMesa class is taken: they need none,
+    and DISPLAY may be stale.
     """
-    if os.environ.get("MUJOCO_GL") or _has_display():
-        return getattr(mujoco, "GLContext", None)
-    # PyOpenGL settles on the first platform that is tried, so look before importing.
-    for module, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
-        if ctypes.util.find_library(library):
-            return importlib.import_module(f"mujoco.{module}").GLContext
-    return None
+    if sys.platform.startswith("linux") and not os.environ.get("MUJOCO_GL"):
+        # PyOpenGL settles on the first platform that is tried, so look before importing.
+        for module, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+            if ctypes.util.find_library(library):
+                return importlib.import_module(f"mujoco.{module}").GLContext
+        if not _has_display():
+            return None
+    return getattr(mujoco, "GLContext", None)
 
 
 class Painter:
@@ -135,24 +137,25 @@ def frame_camera(
     camera = mujoco.MjvCamera()
     mujoco.mjv_defaultFreeCamera(model, camera)
     data, seen = mujoco.MjData(model), []
-    for qpos in np.concatenate([np.asarray(t)[::4] for t in trajectories]):
+    solid = np.isfinite(model.geom_rbound) & (model.geom_rbound > 0)  # not the floor
+    for qpos in np.concatenate([np.asarray(t)[::-4] for t in trajectories]):
         data.qpos[:] = qpos
         mujoco.mj_kinematics(model, data)
-        seen.append(data.xpos[1:].copy())
-    points = np.concatenate(seen)
-    low, high = points.min(axis=0), points.max(axis=0)
-    camera.lookat[:] = (low + high) / 2
+        seen.append(data.geom_xpos[solid].copy())
+    points, radius = np.concatenate(seen), np.tile(model.geom_rbound[solid], len(seen))
     sight, azimuth = np.radians([camera.elevation, camera.azimuth])
     forward = np.array([np.cos(sight) * np.cos(azimuth), np.cos(sight) * np.sin(azimuth),
                         np.sin(sight)])  # fmt: skip
     right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
-    up = np.cross(right, forward)
-    offset = points - camera.lookat
-    half = np.tan(np.radians(model.vis.global_.fovy) / 2)
-    reach = 0.08  # of the body around its links' origins, m
-    wide = (np.abs(offset @ right) + reach) / (half * aspect)
-    high_up = (np.abs(offset @ up) + reach) / half
-    camera.distance = float((np.maximum(wide, high_up) - offset @ forward).max())
+    # Columns are the picture's axes: to the right, up, away from the viewer.
+    axes = np.stack([right, np.cross(right, forward), forward], axis=-1)
+    seen_from = points @ axes
+    middle = (seen_from.min(axis=0) + seen_from.max(axis=0)) / 2
+    camera.lookat[:] = axes @ middle
+    half_view = np.tan(np.radians(model.vis.global_.fovy) / 2) * np.array([aspect, 1.0])
+    offset = seen_from - middle
+    needed = (np.abs(offset[:, :2]) + 1.1 * radius[:, None]) / half_view - offset[:, 2:]
+    camera.distance = float(needed.max())
     return camera
 
 

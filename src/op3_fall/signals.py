@@ -57,7 +57,7 @@ class ImpactEstimate:
     torque_load: Array
     """Sum over the joints of |torque|, N m, (...)."""
     spike: Array
-    """Rise of the load above its recent level, N m, (...)."""
+    """Sum over the joints of |change of torque| since the last reading, N m, (...)."""
     onset: NDArray[np.bool_]
     """True at the reading in which an impact is first felt, (...)."""
     count: NDArray[np.int64]

@@ -89,7 +89,9 @@ class SweepResult:
                 "in every cell the head hits the floor more often than stiff; allowed is one at "
                 "least that does not; add stiffness scales nearer to 1"
             )
-        return int(np.where(allowed, self.means["peak_torque_load_n_m"], np.inf).argmin())
+        peak = np.where(allowed, self.means["peak_torque_load_n_m"], np.inf)
+        # How fast the gains come back changes no peak before that: the impulse decides.
+        return int(np.lexsort((self.means["torque_impulse_n_m_s"], peak))[0])
 
     def pareto(self, x: str, y: str) -> NDArray[np.intp]:
         """Cells that no other beats in both metrics (less is better), by rising `x`."""
