@@ -102,9 +102,7 @@ def test_bad_arrays_are_refused(tmp_path: Path, changes: dict[str, Any], said: s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_write_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -42,7 +42,7 @@ def test_convergence_compares_every_step_with_the_finest(tmp_path: Path) -> None
     summary = json.loads((tmp_path / "summary.json").read_text())
     rows = summary["steps"]
     assert [row["step_ms"] for row in rows] == list(STEPS_MS)
-    assert all(FIGURES == set(row["compared"]) for row in rows)
+    assert all(set(row["compared"]) == FIGURES for row in rows)
     assert all(f"{k}_error" in row for k in FIGURES for row in rows)
     for row in rows:
         steps = rows[0]["physics_steps"]

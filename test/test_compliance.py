@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_restoring_waits_for_an_impact_and_for_calm_but_not_for_ever(
 def test_a_batch_gives_what_each_robot_gives_with_scales_of_its_own() -> None:
     rng = np.random.default_rng(0)
     shape = (2, 3)
-    own = {
+    own: dict[str, Any] = {
         "stiffness_scale": rng.uniform(0.05, 1, shape),
         "damping_scale": rng.uniform(1, 4, shape),
         "restore_s": rng.uniform(0, 1, shape),

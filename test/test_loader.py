@@ -202,9 +202,7 @@ def test_a_missing_file_is_told() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "content", ["<mujoco><worldbody>", "no XML at all", "", "\x00\xff"]
-)
+@pytest.mark.parametrize("content", ["<mujoco><worldbody>", "no XML at all", "", "\x00\xff"])
 def test_a_broken_file_is_told_in_one_line(content: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.xml"
     path.write_text(content)

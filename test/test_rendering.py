@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import mujoco
@@ -45,15 +46,15 @@ def motion(model: mujoco.MjModel) -> NDArray[np.float64]:
 
 
 def times() -> NDArray[np.float64]:
-    return CYCLE_S * np.arange(1, CYCLES + 1)
+    return np.arange(1.0, CYCLES + 1) * CYCLE_S
 
 
-def write(path: Path, model: mujoco.MjModel, motion: NDArray[np.float64], **more: object) -> None:
+def write(path: Path, model: mujoco.MjModel, motion: NDArray[np.float64], **more: Any) -> None:
     loads = np.linspace(1, 9, CYCLES)
     write_pair_video(
         path, model, motion, motion[::-1], labels=("stiff", "compliant"), times_s=times(),
         loads_n_m=(loads, loads / 2), captions=([(0.01, "falling")], []), hold_s=0.1, **more,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def refused(call: object, *args: object, **named: object) -> str:

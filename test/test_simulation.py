@@ -31,7 +31,7 @@ def run(
     control_steps: int,
     *,
     command: JointCommand | None = None,
-    each_step: Callable[[int], None] = lambda k: None,
+    each_step: Callable[[int], object] = lambda k: None,
 ) -> Array:
     """Configurations after every control step, (steps, n, nq); a pose is held if no command."""
     simulation.reset(scenario)
@@ -360,9 +360,7 @@ def test_masses_are_each_simulations_own() -> None:
     scenario = pushed_stand(PUSH, [0, 0], seed=0)
     scenario.mass_scale[1] = 1.3
     states = run(Simulation(2), scenario, 25)
-    np.testing.assert_array_equal(
-        run(Simulation(1), scenario.take([0]), 25)[:, 0], states[:, 0]
-    )
+    np.testing.assert_array_equal(run(Simulation(1), scenario.take([0]), 25)[:, 0], states[:, 0])
     assert np.abs(states[-1, 0] - states[-1, 1]).max() > 0.01
 
 

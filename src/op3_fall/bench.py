@@ -104,7 +104,7 @@ def bench_sim(
 
 
 def _falling(n: int, threads: int = 0) -> tuple[Simulation, JointCommand]:
-    """N robots stiffly in all phases of a pushed fall: from just pushed to lying."""
+    """N stiff robots in all phases of a pushed fall: from just pushed to lying."""
     scenario = pushed_stand(PushSpec(), np.arange(n), seed=0)
     scenario = replace(scenario, push_start_s=np.linspace(0, 1.4, n))
     simulation, command = Simulation(n, threads=threads), JointCommand.hold(scenario.position)
@@ -172,7 +172,8 @@ def _one_by_one(n: int) -> _Contestant:
         for simulation, hold in zip(robots, holds, strict=True):
             simulation.step(hold)
 
-    return _Contestant("Simulation, one by one", n, restore, control_step, _physics_steps(together))
+    physics_steps = _physics_steps(together)
+    return _Contestant("Simulation, one by one", n, restore, control_step, physics_steps)
 
 
 def _physics_steps(simulation: Simulation) -> int:

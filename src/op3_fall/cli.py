@@ -57,9 +57,7 @@ class BenchSim:
     """Time to spend on each figure, s."""
 
 
-Bench = Annotated[
-    Annotated[BenchSim, tyro.conf.subcommand("sim")], tyro.conf.subcommand("bench")
-]
+Bench = Annotated[Annotated[BenchSim, tyro.conf.subcommand("sim")], tyro.conf.subcommand("bench")]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stiffness and damping scales over a fall: soft for the impact, restored when the load subsides.
 
-    STIFF -- pose reached, or nearly --> SOFT -- impact felt and load subsided --> RESTORE --> DONE
+STIFF -- pose reached, or nearly --> SOFT -- impact felt and load subsided --> RESTORE --> DONE
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["ComplianceConfig", "ComplianceSchedule", "Phase"]
 Array = NDArray[np.float64]
 
 STIFFNESS_RANGE = (0.05, 1.0)
-"""Below 0.05 (P = 40) a joint no longer holds its own link up; above 1 it is stiffer than stock."""
+"""Below (P < 40) a joint no longer holds its own link up; above 1 it is stiffer than stock."""
 DAMPING_RANGE = (1.0, 4.0)
 """Back-EMF is always there, so not below 1; the D register ends at 4.6."""
 
@@ -101,9 +101,7 @@ class ComplianceSchedule:
         self._since = np.zeros(shape)
         self._calm_since = np.full(shape, np.inf)
 
-    def step(
-        self, time_s: Array, error_rad: Array, impact: ImpactEstimate
-    ) -> tuple[Array, Array]:
+    def step(self, time_s: Array, error_rad: Array, impact: ImpactEstimate) -> tuple[Array, Array]:
         """Scales of stiffness and damping, (...) each.
 
         Args:

@@ -70,7 +70,7 @@ def convergence(
     summary = {
         **provenance(settings, seed),
         "reference_step_ms": STEPS_MS[0],
-        "reference_median": {k: float(np.nanmedian(v)) for k, v in figures[0].items()},
+        "reference_median": {k: _median(v[np.isfinite(v)]) for k, v in figures[0].items()},
         "steps": rows,
     }
     write_json(out / "summary.json", summary)
@@ -124,10 +124,14 @@ def _compared(values: Array, reference: Array) -> int:
     return int((np.isfinite(values) & np.isfinite(reference)).sum())
 
 
+def _median(values: Array) -> float:
+    """NaN where there is none."""
+    return float(np.median(values)) if values.size else float("nan")
+
+
 def _median_error(values: Array, reference: Array) -> float:
     both = np.isfinite(values) & np.isfinite(reference) & (reference != 0)
-    error = np.abs(values[both] - reference[both]) / reference[both]
-    return float(np.median(error)) if both.any() else float("nan")
+    return _median(np.abs(values[both] - reference[both]) / reference[both])
 
 
 def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:

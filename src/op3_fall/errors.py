@@ -41,4 +41,6 @@ def check_choice(name: str, value: str, allowed: Iterable[str], *, remedy: str) 
     """
     names = list(allowed)
     if value not in names:
-        raise BadInputError(f"{name} '{value}' is unknown; allowed are {', '.join(names)}; {remedy}")
+        raise BadInputError(
+            f"{name} '{value}' is unknown; allowed are {', '.join(names)}; {remedy}"
+        )

@@ -191,7 +191,9 @@ def summarise(
     where = metrics.worst(truth)
     modes = {}
     for name, pick in zip(MODES, (~compliant, compliant), strict=True):
-        modes[name] = {m: asdict(metrics.mean_interval(scores[m][pick], seed=seed)) for m in scores}
+        modes[name] = {
+            m: asdict(metrics.mean_interval(scores[m][pick], seed=seed)) for m in scores
+        }
         forces = np.where(truth.diverged[pick, None], np.nan, truth.impact_peak.floor_force[pick])
         modes[name]["peak_floor_force_by_part_n"] = {
             part: metrics.mean_interval(forces[:, i], seed=seed).mean
@@ -241,9 +243,11 @@ def table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+_UNITS = {"_n_m_s": "N m s", "_n_m": "N m", "_m_s": "m/s", "_share": "share", "_g": "g", "_n": "N"}
+
+
 def _unit(name: str) -> str:
-    for suffix, unit in (("_n_m_s", "N m s"), ("_n_m", "N m"), ("_m_s", "m/s"), ("_share", "share"),
-                         ("_g", "g"), ("_n", "N")):  # fmt: skip
+    for suffix, unit in _UNITS.items():
         if name.endswith(suffix):
             return unit
     raise ValueError(name)

@@ -75,9 +75,13 @@ class FallLog:
     data: dict[str, list[Array]] = field(default_factory=lambda: {k: [] for k in LOGGED})
 
     def add(
-        self, cycle: Cycle, fall: FallEstimate, impact: ImpactEstimate, controller: ReflexController,
+        self,
+        cycle: Cycle,
+        fall: FallEstimate,
+        impact: ImpactEstimate,
+        controller: ReflexController,
         servo: robot.Servo,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Append one driver cycle."""
         peak, reading = cycle.peak, cycle.reading
         row = (

@@ -2,7 +2,7 @@
 """Notice a fall: the tilt beyond a threshold on consecutive readings."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class TiltRule:
     """Tilt at which the robot does not come back, rad."""
     readings: int = 2
     """Consecutive readings beyond it."""
-    attitude: AttitudeConfig = AttitudeConfig()
+    attitude: AttitudeConfig = field(default_factory=AttitudeConfig)
     """Where the tilt comes from."""
 
 

@@ -16,6 +16,7 @@ __all__ = ["Op3Model", "load_model"]
 
 FLOOR = "floor"
 _IMU_SITE = "op3_fall_imu"
+_QUATERNION = mujoco.mjtOrientation.mjORIENTATION_QUAT
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,12 @@ def _find_joints(spec: mujoco.MjSpec, source: str) -> dict[str, mujoco.MjsJoint]
             f"model {source} lacks {len(missing)} of the OP3's 20 joints ({', '.join(missing)}); "
             "allowed is an MJCF with all of them; rename its joints or give another model"
         )
+    for name in robot.JOINTS:
+        if joints[name].ref:
+            raise BadInputError(
+                f"model {source} gives joint '{name}' a ref of {joints[name].ref:g}, which shifts "
+                "its angles; allowed is 0; remove the attribute"
+            )
     return joints
 
 
@@ -109,6 +116,8 @@ def _add_servos(
     for i, name in enumerate(robot.JOINTS):
         joint = joints[name]
         joint.damping = [servo.back_emf_damping, 0, 0]
+        joint.stiffness = [0, 0, 0]
+        joint.actfrclimited = mujoco.mjtLimited.mjLIMITED_FALSE
         joint.armature = servo.ARMATURE_KG_M2
         joint.frictionloss = servo.FRICTION_N_M
         joint.range = [robot.LOWER_LIMIT_RAD[i], robot.UPPER_LIMIT_RAD[i]]
@@ -117,6 +126,11 @@ def _add_servos(
             name=f"{name}_servo",
             trntype=mujoco.mjtTrn.mjTRN_JOINT,
             target=name,
+            # The file's <default> for actuators must not reach our servos.
+            gear=[1, 0, 0, 0, 0, 0],
+            dyntype=mujoco.mjtDyn.mjDYN_NONE,
+            ctrllimited=mujoco.mjtLimited.mjLIMITED_FALSE,
+            actlimited=mujoco.mjtLimited.mjLIMITED_FALSE,
             forcelimited=mujoco.mjtLimited.mjLIMITED_TRUE,
             forcerange=[-servo.stall_torque_n_m, servo.stall_torque_n_m],
         )
@@ -155,9 +169,14 @@ def _links(torso: mujoco.MjsBody) -> list[mujoco.MjsBody]:
 
 
 def _prepare_floor(spec: mujoco.MjSpec) -> None:
+    """Name the ground plane, or add one; a wall that is a plane too is not the ground."""
+    for geom in spec.geoms:
+        if geom.name == FLOOR and geom.type != mujoco.mjtGeom.mjGEOM_PLANE:
+            geom.name = "floor_of_the_file"
     planes = [g for g in spec.worldbody.geoms if g.type == mujoco.mjtGeom.mjGEOM_PLANE]
-    if planes:
-        planes[0].name = FLOOR
+    level = [g for g in planes if np.allclose(g.quat[1:3], 0) and g.alt.type == _QUATERNION]
+    if level or planes:
+        (level or planes)[0].name = FLOOR
     else:
         plane = mujoco.mjtGeom.mjGEOM_PLANE
         spec.worldbody.add_geom(name=FLOOR, type=plane, size=[0, 0, 0.05])
@@ -231,6 +250,7 @@ def _index(mj: mujoco.MjModel, servo: robot.Servo, torso: str, head: str) -> Op3
         head_id=mj.body(head).id,
         floor_id=mj.geom(FLOOR).id,
         part_bodies=bodies,
-        part_sensors=tuple(np.array([(force[b] - min(force.values())) // 3 for b in part])
-                           for part in bodies),
+        part_sensors=tuple(
+            np.array([(force[b] - min(force.values())) // 3 for b in part]) for part in bodies
+        ),
     )

@@ -2,6 +2,7 @@
 """The graphs: torque load of one fall, envelopes over all, heat maps and Pareto fronts."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -27,9 +28,10 @@ EVENTS = (
     ("felt_s", "impact felt", "#CC79A7", "-"),
     ("restored_s", "restored", "#56B4E9", ":"),
 )
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "figure.dpi": 100, "savefig.dpi": 160, "font.size": 9, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.edgecolor": "none", "legend.framealpha": 0.9,
+    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.edgecolor": "none",
+    "legend.framealpha": 0.9,
 }  # fmt: skip
 
 

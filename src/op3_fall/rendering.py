@@ -396,9 +396,7 @@ def play_human(model: mujoco.MjModel, frames: Iterable[tuple[float, ArrayLike]])
 
     data = mujoco.MjData(model)
     try:
-        window = mujoco.viewer.launch_passive(
-            model, data, show_left_ui=False, show_right_ui=False
-        )
+        window = mujoco.viewer.launch_passive(model, data, show_left_ui=False, show_right_ui=False)
     except RuntimeError as error:  # macOS without mjpython
         raise _no_display() from error
     with window:

@@ -93,9 +93,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     os.replace(partial, path)
 
 
-def log_table(
-    log: Mapping[str, NDArray[np.float64]], k: int
-) -> tuple[list[str], list[list[str]]]:
+def log_table(log: Mapping[str, NDArray[np.float64]], k: int) -> tuple[list[str], list[list[str]]]:
     """One fall's log as a table: header and rows, a column a joint or part."""
     header: list[str] = []
     columns: list[NDArray[np.float64]] = []

@@ -96,8 +96,9 @@ def _limits() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     used = np.array([_IK_DEG_AND_USED_RAD[j][1] for j in JOINTS])
     low, high = np.minimum(ik, used)[:, 0], np.maximum(ik, used)[:, 1]
     twin_low, twin_high = mirror_joints(low), mirror_joints(high)
-    low, high = np.minimum.reduce([low, twin_low, twin_high]), np.maximum.reduce(
-        [high, twin_low, twin_high]
+    low, high = (
+        np.minimum.reduce([low, twin_low, twin_high]),
+        np.maximum.reduce([high, twin_low, twin_high]),
     )
     return np.maximum(low, -_ENCODER_RAD), np.minimum(high, _ENCODER_RAD)
 
@@ -258,7 +259,9 @@ class Servo:
     def damping_per_d(self) -> float:
         """Damping of one D count, N m s/rad: duty = (D/16) * counts per sample / 885."""
         counts_per_rad = 4096 / (2 * math.pi)
-        return self.stall_torque_n_m * counts_per_rad * self.derivative_time_s / (16 * self.MAX_PWM)
+        return (
+            self.stall_torque_n_m * counts_per_rad * self.derivative_time_s / (16 * self.MAX_PWM)
+        )
 
     @property
     def effort_per_n_m(self) -> float:

@@ -87,5 +87,3 @@ class JointCommand:
             d_gain=np.full(position.shape, robot.Servo.NOMINAL_D),
             goal_pwm=np.full(position.shape, robot.Servo.MAX_PWM),
         )
-
-

@@ -109,7 +109,8 @@ class Simulation:
         self._command = JointCommand.hold(self._scenario.position)
         self._written = JointCommand.hold(self._scenario.position)
         joints = (n, robot.NUM_JOINTS)
-        self._sample = sensors.Sample(*(np.zeros(s) for s in (joints, joints, joints, (n, 6), (n, 4))))
+        shapes = (joints, joints, joints, (n, 6), (n, 4))
+        self._sample = sensors.Sample(*(np.zeros(s) for s in shapes))
         self._reading = self._publish(np.arange(n))
         self.cycles: list[Cycle] = []
         """Driver cycles of the last `step`, in time order."""
@@ -171,9 +172,7 @@ class Simulation:
         self._substep[rows], self._pushing[rows] = 0, False
         # Half a step of tolerance: a push of 0.1 s must not last 51 steps by rounding.
         self._push_from_s[rows] = scenario.push_start_s - self.dt_s / 2
-        self._push_until_s[rows] = (
-            scenario.push_start_s + scenario.push_duration_s - self.dt_s / 2
-        )
+        self._push_until_s[rows] = scenario.push_start_s + scenario.push_duration_s - self.dt_s / 2
         self._measured.clear(rows)
         self._cycle_peak.clear(rows)
         self._torque[rows] = self._force[np.ix_(rows, self.model.actuator_index)]
@@ -291,23 +290,25 @@ class Simulation:
 
     def _driver_cycle(self, due: Rows) -> None:
         """Publish the sample asked for a cycle ago, write the commands, ask for a new sample."""
+        rows = slice(None) if len(due) == len(self) else due  # slices are faster
         if not self.profile.defects:
-            self._store_sample(due)
-        _assign(self._reading, due, self._publish(due))
-        _assign(self._written, due, _rows(self._command, due))
-        self._write_servos(due)
-        self._store_sample(due)
-        peak = self._cycle_peak.rows(due)
+            self._store_sample(rows)
+        _assign(self._reading, rows, self._publish(rows))
+        _assign(self._written, rows, _rows(self._command, rows))
+        self._write_servos(rows)
+        self._store_sample(rows)
+        peak = self._cycle_peak.rows(rows)
         self.cycles.append(
-            Cycle(due, _rows(self._reading, due), peak, _rows(self._written, due),
-                  self._qpos[due].copy())
+            Cycle(due, _rows(self._reading, rows), peak, _rows(self._written, rows),
+                  self._qpos[rows].copy())
         )  # fmt: skip
         self._measured.fold(self._cycle_peak, due)
-        self._cycle_peak.clear(due)
+        self._cycle_peak.clear(rows)
 
-    def _write_servos(self, rows: Rows) -> None:
+    def _write_servos(self, rows: Rows | slice) -> None:
         """Registers to MuJoCo: kp and kv of the actuator, duty cap as its force range."""
-        at = np.ix_(rows, self.model.actuator_index)
+        servos = self.model.actuator_index
+        at = (rows, servos) if isinstance(rows, slice) else np.ix_(rows, servos)
         strength = self._scenario.strength[rows, None]
         written = _rows(self._written, rows)
         kp = strength * self.servo.stiffness_per_p * written.p_gain
@@ -324,10 +325,10 @@ class Simulation:
         """Specific force and angular velocity at the torso, (n, 6)."""
         return self._sensordata[:, self._imu]
 
-    def _store_sample(self, rows: Rows) -> None:
+    def _store_sample(self, rows: Rows | slice) -> None:
         fresh = sensors.Sample(
-            position=self._qpos[np.ix_(rows, self.model.qpos_index)],
-            velocity=self._qvel[np.ix_(rows, self.model.dof_index)],
+            position=self._qpos[rows][:, self.model.qpos_index],
+            velocity=self._qvel[rows][:, self.model.dof_index],
             torque=self._torque[rows],
             imu=(self._chip if self.profile.defects else self._inertial())[rows],
             orientation=self._qpos[rows, 3:7],
@@ -335,7 +336,7 @@ class Simulation:
         for mine, new in zip(self._sample, fresh, strict=True):
             mine[rows] = new
 
-    def _publish(self, rows: Rows) -> SensorReading:
+    def _publish(self, rows: Rows | slice) -> SensorReading:
         time_s = self._substep[rows] * self.dt_s
         sample = sensors.Sample(*(value[rows] for value in self._sample))
         reading, self._filtered[rows] = sensors.publish(

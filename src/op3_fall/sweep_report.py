@@ -34,7 +34,9 @@ def report_sweep(
     result = run_sweep(op3, grid, push, Reflex(), seed=seed, progress=progress)
     cells = grid.cells
     rows = np.concatenate([cells, np.stack([result.means[m] for m in METRICS], axis=-1)], axis=1)
-    results.write_csv(out / "sweep.csv", [*AXES, *METRICS], [[f"{v:.6g}" for v in r] for r in rows])
+    results.write_csv(
+        out / "sweep.csv", [*AXES, *METRICS], [[f"{v:.6g}" for v in r] for r in rows]
+    )
     plots.plot_heat_maps(out / "heat_maps.png", result)
     plots.plot_pareto(out / "pareto.png", result)
     best = result.best

@@ -7,7 +7,7 @@ armature * acceleration. Metrics and rewards use these; observations never do.
 """
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,8 @@ class Peaks:
     def zeros(cls, n: int) -> Self:
         """No peak yet."""
         joints, parts = (n, _JOINTS), (n, _PARTS)
-        return cls(*(np.zeros(s) for s in (joints, (n,), joints, parts, (n,))))
+        # Fortran order is that of the frames, which are gathered by column.
+        return cls(*(np.zeros(s, order="F") for s in (joints, (n,), joints, parts, (n,))))
 
     def raise_to(self, other: "Peaks", rows: NDArray[np.intp] | slice = slice(None)) -> None:
         """Take the larger of both at `rows`."""
@@ -78,15 +79,13 @@ class Peaks:
     def add(self, frame: PhysicsFrame) -> Array:
         """Take one physics step in; returns its torque load, N m, (n,)."""
         torque = np.abs(frame.torque)
-        # Joint after joint: sum() takes another order for one simulation than for many.
-        load = np.cumsum(torque, axis=-1)[:, -1]
+        # Joint after joint: ndarray.sum takes another order for one simulation than for many.
+        load = sum(torque.T, start=np.zeros(len(torque)))
         np.maximum(self.torque, torque, out=self.torque)
         np.maximum(self.torque_load, load, out=self.torque_load)
         np.maximum(self.gear_load, np.abs(frame.gear_load), out=self.gear_load)
         np.maximum(self.floor_force, frame.floor_force, out=self.floor_force)
-        np.maximum(
-            self.head_acceleration, frame.head_acceleration, out=self.head_acceleration
-        )
+        np.maximum(self.head_acceleration, frame.head_acceleration, out=self.head_acceleration)
         return load
 
 
@@ -154,11 +153,12 @@ class Measurement:
 
     def copy(self) -> Self:
         """A snapshot."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(**{
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        copies: dict[str, Any] = {
             name: value.rows(slice(None)) if isinstance(value, Peaks) else value.copy()
             for name, value in values.items()
-        })  # fmt: skip
+        }
+        return type(self)(**copies)
 
     def add(self, frame: PhysicsFrame, load: Array, time_s: Array, dt_s: float) -> None:
         """Take in the step that began at `time_s` (n,); peaks come by `fold`."""
@@ -177,5 +177,5 @@ class Measurement:
 
     def fold(self, cycle: Peaks, rows: NDArray[np.intp]) -> None:
         """Take in the peaks of a driver cycle, or of its part so far, at `rows`."""
-        self.peak.raise_to(cycle, rows)
+        self.peak.raise_to(cycle, slice(None) if len(rows) == len(self.hit) else rows)
         self.impact_peak.raise_to(cycle, rows[self.hit[rows]])
