@@ -11,7 +11,7 @@ class Op3FallError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
-class BadInputError(Op3FallError, ValueError):
+class BadInputError(Op3FallError):
     """What the caller gave cannot be used; the command line turns it into exit status 2."""
 
 

@@ -48,6 +48,8 @@ class Experiment:
     """Supply voltage of the servos, 11.1 to 14.8 V."""
     duration_s: float = 3.0
     """Simulated time of each fall, s."""
+    physics_step_s: float = 0.002
+    """Physics step, s; 0.0005 for absolute contact peaks (docs/physics.md)."""
     video: bool = False
     """Also write pair.mp4, the first pair side by side, and film strips of it."""
     render: Literal["none", "human"] = "none"
@@ -68,6 +70,7 @@ class Experiment:
                 f"in pairs; give --falls {self.falls + 1}"
             )
         check_range("seed", self.seed, 0, np.inf)
+        check_range("physics step", self.physics_step_s, 1e-5, 0.004, unit="s")
         check_range("duration", self.duration_s, 1.0, 60.0, unit="s")
 
 
@@ -108,21 +111,27 @@ def run_experiment(
         BadInputError: whatever the settings name cannot be used.
     """
     goal = load_goal(experiment.goal)
-    model = load_model(experiment.model, servo=robot.Servo(voltage_v=experiment.voltage_v))
+    model = load_model(
+        experiment.model,
+        servo=robot.Servo(voltage_v=experiment.voltage_v),
+        timestep_s=experiment.physics_step_s,
+    )
+    starts = range(0, experiment.falls, _CHUNK)
+    sizes = [min(_CHUNK, experiment.falls - first) for first in starts]
+    simulations = {n: Simulation(n, model=model, profile=experiment.profile) for n in {*sizes}}
     out = results.open_folder(experiment.out)
     for stale in (*out.glob("fall_*.csv"), *out.glob("fall_*.png")):
         stale.unlink()
     reflex = Reflex(goal=goal, compliance=experiment.compliance)
     chunks: list[FallRun] = []
     try:
-        for first in range(0, experiment.falls, _CHUNK):
-            last = min(first + _CHUNK, experiment.falls)
-            share = 0.5 * (last - first) / experiment.falls
-            begun = 0.5 * first / experiment.falls
-            chunks.append(
-                _simulate(experiment, model, reflex, first, last,
-                          lambda s, a=begun, b=share: progress(a + b * s))
-            )  # fmt: skip
+        for first, n in zip(starts, sizes, strict=True):
+            begun, share = 0.5 * first / experiment.falls, 0.5 * n / experiment.falls
+
+            def step(done: float, begun: float = begun, share: float = share) -> None:
+                progress(begun + share * done)
+
+            chunks.append(_simulate(experiment, simulations[n], reflex, first, step))
             _write_logs(out, chunks[-1], first)
     except KeyboardInterrupt:
         if not chunks:
@@ -138,15 +147,21 @@ def run_experiment(
 
 
 def _simulate(
-    experiment: Experiment, model: Op3Model, reflex: Reflex, first: int, last: int,
+    experiment: Experiment,
+    simulation: Simulation,
+    reflex: Reflex,
+    first: int,
     progress: Callable[[float], None],
-) -> FallRun:  # fmt: skip
-    falls = np.arange(first, last)
+) -> FallRun:
+    falls = first + np.arange(len(simulation))
     return run_falls(
-        Simulation(len(falls), model=model, profile=experiment.profile),
+        simulation,
         pushed_stand(experiment.push, falls // 2, seed=experiment.seed),
-        reflex, falls % 2 == 1, duration_s=experiment.duration_s, progress=progress,
-    )  # fmt: skip
+        reflex,
+        falls % 2 == 1,
+        duration_s=experiment.duration_s,
+        progress=progress,
+    )
 
 
 def _write_logs(out: Path, run: FallRun, first: int) -> None:

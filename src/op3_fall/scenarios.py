@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from op3_fall import robot
+from op3_fall.errors import check_range
 
 __all__ = ["PushSpec", "Scenario", "pushed_stand"]
 
@@ -77,6 +78,20 @@ class PushSpec:
     """Each fall's direction differs by up to this much, in degrees."""
     pose_jitter_deg: float = 1.0
     """Each start angle differs by up to this much, in degrees."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no push.
+
+        Raises:
+            BadInputError: with the value, the range and the remedy.
+        """
+        check_range("push force", self.force_n, 0, 1000, unit="N")
+        check_range("push duration", self.duration_s, 0, 60, unit="s")
+        check_range("push direction", self.direction_deg, -180, 180, unit="deg")
+        check_range("push start", self.start_s, 0, 60, unit="s")
+        check_range("force jitter", self.force_jitter, 0, 1)
+        check_range("direction jitter", self.direction_jitter_deg, 0, 180, unit="deg")
+        check_range("pose jitter", self.pose_jitter_deg, 0, 10, unit="deg")
 
 
 def pushed_stand(spec: PushSpec, seeds: ArrayLike, *, seed: int) -> Scenario:

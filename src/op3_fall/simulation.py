@@ -253,7 +253,7 @@ class Simulation:
         return self._measured.copy()
 
     def _physics_step(self) -> None:
-        time_s = self._substep * self.dt_s
+        time_s: Array = self._substep.astype(float) * self.dt_s
         pushing = (time_s >= self._push_from_s) & (time_s < self._push_until_s)
         if (pushing != self._pushing).any():
             force = np.where(pushing[:, None], self._scenario.push_force, 0.0)
@@ -337,7 +337,7 @@ class Simulation:
             mine[rows] = new
 
     def _publish(self, rows: Rows | slice) -> SensorReading:
-        time_s = self._substep[rows] * self.dt_s
+        time_s: Array = self._substep[rows].astype(float) * self.dt_s
         sample = sensors.Sample(*(value[rows] for value in self._sample))
         reading, self._filtered[rows] = sensors.publish(
             self.profile, self.servo, time_s, sample, self._filtered[rows]
