@@ -252,20 +252,10 @@ def table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     for name, label in metrics.METRICS.items():
         means = [summary["modes"][mode][name]["mean"] for mode in MODES]
         d = summary["compliant_minus_stiff"][name]
-        rows.append([f"{label} ({_unit(name)})", *(_number(m) for m in means),
+        rows.append([f"{label} ({metrics.unit(name)})", *(_number(m) for m in means),
                      _number(d["mean"], "+"), f"{_number(d['low'], '+')} to "
                      f"{_number(d['high'], '+')}"])  # fmt: skip
     return header, rows
-
-
-_UNITS = {"_n_m_s": "N m s", "_n_m": "N m", "_m_s": "m/s", "_share": "share", "_g": "g", "_n": "N"}
-
-
-def _unit(name: str) -> str:
-    for suffix, unit in _UNITS.items():
-        if name.endswith(suffix):
-            return unit
-    raise ValueError(name)
 
 
 def _number(value: float | None, sign: str = "") -> str:

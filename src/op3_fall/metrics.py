@@ -10,7 +10,15 @@ from op3_fall import robot
 from op3_fall.sensors import GRAVITY
 from op3_fall.truth import Measurement
 
-__all__ = ["METRICS", "PairedDifference", "mean_interval", "paired_difference", "score"]
+__all__ = [
+    "METRICS",
+    "PairedDifference",
+    "mean_interval",
+    "paired_difference",
+    "score",
+    "unit",
+    "worst",
+]
 
 Array = NDArray[np.float64]
 
@@ -26,6 +34,14 @@ METRICS = {
     "peak_floor_force_n": "peak floor force",
 }
 """What a fall is scored by, all from the first contact of a part other than the feet on."""
+
+
+_UNITS = {"_n_m_s": "N m s", "_n_m": "N m", "_m_s": "m/s", "_share": "share", "_g": "g", "_n": "N"}
+
+
+def unit(metric: str) -> str:
+    """The unit that a metric's name ends in."""
+    return next(unit for suffix, unit in _UNITS.items() if metric.endswith(suffix))
 
 
 def score(truth: Measurement) -> dict[str, Array]:

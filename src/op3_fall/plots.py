@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from op3_fall.experiments import FallRun
-from op3_fall.metrics import METRICS
+from op3_fall.metrics import METRICS, unit
 from op3_fall.sweep import SweepResult
 from op3_fall.truth import Measurement
 
@@ -131,7 +131,7 @@ def plot_heat_maps(path: Path, result: SweepResult) -> None:
                            color=colour)  # fmt: skip
             panel.set(xticks=range(grid.shape[0]), xticklabels=grid.stiffness,
                       yticks=range(grid.shape[1]), yticklabels=grid.damping,
-                      title=f"{METRICS[name]}\nstiff: {result.stiff[name]:.3g}",
+                      title=f"{METRICS[name]} ({unit(name)})\nstiff: {result.stiff[name]:.3g}",
                       xlabel="stiffness scale", ylabel="damping scale")  # fmt: skip
         restore = axes[-1]
         for i, k in enumerate(grid.stiffness):
@@ -163,7 +163,7 @@ def plot_pareto(path: Path, result: SweepResult) -> None:
             best = result.best
             axes.plot(result.means[x][best], result.means[y][best], "*", ms=13, zorder=3,
                       color="#CC79A7", label="default")  # fmt: skip
-            axes.set(xlabel=f"{METRICS[x]} (N m)", ylabel=METRICS[y])
+            axes.set(xlabel=f"{METRICS[x]} ({unit(x)})", ylabel=f"{METRICS[y]} ({unit(y)})")
         panels[0, 0].legend(fontsize=7)
         figure.colorbar(points, ax=panels, label="stiffness scale", shrink=0.6)
         _save(figure, path)

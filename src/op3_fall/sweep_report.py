@@ -10,7 +10,7 @@ import numpy as np
 
 from op3_fall import plots, results
 from op3_fall.experiments import Reflex
-from op3_fall.metrics import METRICS
+from op3_fall.metrics import METRICS, unit
 from op3_fall.model import load_model
 from op3_fall.scenarios import PushSpec
 from op3_fall.sweep import Grid, run_sweep
@@ -55,6 +55,9 @@ def report_sweep(
         f"{summary['falls']} falls; best: stiffness {cells[best][0]:g}, damping "
         f"{cells[best][1]:g}, restore {cells[best][2]:g} s",
         ["metric", *shown],
-        [[METRICS[m], *(f"{column[m]:.3g}" for column in shown.values())] for m in METRICS],
+        [
+            [f"{METRICS[m]} ({unit(m)})", *(f"{column[m]:.3g}" for column in shown.values())]
+            for m in METRICS
+        ],
     )
     return summary
