@@ -77,7 +77,7 @@ def _menagerie_path() -> str:
             "install it with: pip install mujoco-menagerie"
         ) from error
     try:
-        return str(mujoco_menagerie.path("robotis_op3") / "scene.xml")
+        return str(mujoco_menagerie.get("robotis_op3").xml())
     except Exception as error:  # whatever its download raises, the remedy is the same
         reason = " ".join(str(error).split())
         raise BadInputError(
