@@ -37,7 +37,7 @@ class Phase(IntEnum):
 class ComplianceConfig:
     """The scales and when they change."""
 
-    stiffness_scale: float = 0.5
+    stiffness_scale: float = 0.8
     """Stiffness while soft, share of the nominal one; allowed 0.05 to 1."""
     damping_scale: float = 1.0
     """Damping while soft, multiple of the nominal one, back-EMF included; allowed 1 to 4."""

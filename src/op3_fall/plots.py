@@ -160,9 +160,9 @@ def plot_pareto(path: Path, result: SweepResult) -> None:
             axes.plot(result.means[x][front], result.means[y][front], color="0.4", lw=1,
                       drawstyle="steps-post", label="Pareto front")  # fmt: skip
             axes.plot(result.stiff[x], result.stiff[y], "s", color=STIFF, label="stiff", zorder=3)
-            best = result.best
-            axes.plot(result.means[x][best], result.means[y][best], "*", ms=13, zorder=3,
-                      color="#CC79A7", label="default")  # fmt: skip
+            if result.best is not None:
+                best = result.means[x][result.best], result.means[y][result.best]
+                axes.plot(*best, "*", ms=13, zorder=3, color="#CC79A7", label="best for the head")
             axes.set(xlabel=f"{METRICS[x]} ({unit(x)})", ylabel=f"{METRICS[y]} ({unit(y)})")
         panels[0, 0].legend(fontsize=7)
         figure.colorbar(points, ax=panels, label="stiffness scale", shrink=0.6)

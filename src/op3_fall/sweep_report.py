@@ -13,7 +13,7 @@ from op3_fall.experiments import Reflex
 from op3_fall.metrics import METRICS, unit
 from op3_fall.model import load_model
 from op3_fall.scenarios import PushSpec
-from op3_fall.sweep import Grid, run_sweep
+from op3_fall.sweep import Grid, SweepResult, run_sweep
 
 __all__ = ["report_sweep"]
 
@@ -39,21 +39,24 @@ def report_sweep(
     )
     plots.plot_heat_maps(out / "heat_maps.png", result)
     plots.plot_pareto(out / "pareto.png", result)
-    best = result.best
+    best = None if result.best is None else _cell(result, result.best)
     summary = {
         **results.provenance({"grid": asdict(grid), "push": asdict(push), "model": model}, seed),
         "falls": (len(cells) + 1) * grid.falls,
         "falls_diverged": result.diverged,
         "stiff": result.stiff,
-        "best": {**dict(zip(AXES, cells[best], strict=True)),
-                 **{m: result.means[m][best] for m in METRICS}},
+        "best": best,
         "pareto_head_contact": cells[result.pareto("peak_torque_load_n_m", "head_contact_share")],
-    }  # fmt: skip
+    }
     results.write_json(out / "summary.json", summary)
-    shown = {"stiff": result.stiff, "best": summary["best"]}
+    shown = {"stiff": result.stiff} | ({"best": best} if best else {})
+    title = f"{summary['falls']} falls; " + (
+        "best: " + ", ".join(f"{axis} {best[axis]:g}" for axis in AXES)
+        if best
+        else "in every cell the head touches the floor more often than stiff"
+    )
     results.print_table(
-        f"{summary['falls']} falls; best: stiffness {cells[best][0]:g}, damping "
-        f"{cells[best][1]:g}, restore {cells[best][2]:g} s",
+        title,
         ["metric", *shown],
         [
             [f"{METRICS[m]} ({unit(m)})", *(f"{column[m]:.3g}" for column in shown.values())]
@@ -61,3 +64,9 @@ def report_sweep(
         ],
     )
     return summary
+
+
+def _cell(result: SweepResult, cell: int) -> dict[str, float]:
+    """A cell's settings and mean scores by name."""
+    settings = dict(zip(AXES, result.grid.cells[cell], strict=True))
+    return settings | {m: float(result.means[m][cell]) for m in METRICS}
