@@ -18,7 +18,7 @@ PURE = {
 SIMULATING = {"bench", "convergence", "experiments", "model", "simulation", "sweep"}
 # mujoco_menagerie is asked for by name only, on first use.
 SIMULATION_PACKAGES = {"numpy", "mujoco", "mjbatch", "mujoco_menagerie"}
-DRAWING = {"plots", "rendering"}
+DRAWING = {"plots", "rendering", "video"}
 FORBIDDEN = {"torch", "rclpy", "gymnasium"}
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 from op3_fall import rendering
 from op3_fall.errors import BadInputError
 from op3_fall.model import load_model
-from op3_fall.rendering import Painter, film_strip, frame_camera, play_human, write_pair_video
+from op3_fall.rendering import Painter, film_strip, frame_camera, play_human
+from op3_fall.video import write_pair_video
 
 CYCLE_S = 0.008
 CYCLES = 10

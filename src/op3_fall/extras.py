@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from op3_fall import bags, rendering, robot
+from op3_fall import bags, rendering, robot, video
 from op3_fall.experiments import FallRun
 
 __all__ = ["play_pair", "write_bags", "write_video"]
@@ -67,7 +67,7 @@ def write_video(out: Path, model: mujoco.MjModel, run: FallRun) -> None:
     for k, mode in enumerate(("stiff", "compliant")):
         path = out / f"film_strip_{mode}.png"
         rendering.film_strip(path, model, log["qpos"][:, k], times, picks)
-    rendering.write_pair_video(
+    video.write_pair_video(
         out / "pair.mp4", model, log["qpos"][:, 0], log["qpos"][:, 1],
         labels=("stiff", "compliant"), times_s=times,
         loads_n_m=(log["torque_load_n_m"][:, 0], log["torque_load_n_m"][:, 1]),

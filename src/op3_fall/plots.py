@@ -64,7 +64,7 @@ def plot_fall(path: Path, run: FallRun, k: int, title: str, push_s: tuple[float,
         scale.plot(t, log["stiffness_scale"], color=COMPLIANT, label="stiffness")
         scale.plot(t, log["damping_scale"], color=STIFF, ls="--", label="damping")
         scale.set(ylabel="scale", ylim=(0, max(1.2, log["damping_scale"].max() + 0.2)))
-        scale.legend(fontsize=7, ncols=2, loc="upper right")
+        scale.legend(fontsize=7, ncols=2, loc="lower right")
         head.plot(t, log["head_acceleration_m_s2"] / 9.81, color="k", lw=1)
         contact = truth.first_contact_s[k, 0]
         if np.isfinite(contact):
