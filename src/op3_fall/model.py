@@ -78,7 +78,7 @@ def _menagerie_path() -> str:
         ) from error
     try:
         return str(mujoco_menagerie.get("robotis_op3").xml())
-    except Exception as error:  # whatever its download raises, the remedy is the same
+    except (mujoco_menagerie.MenagerieError, OSError) as error:
         reason = " ".join(str(error).split())
         raise BadInputError(
             f"model 'menagerie' cannot be fetched ({reason}); it is downloaded on first use; "
