@@ -32,7 +32,9 @@ def step(
         np.full(shape, time_s), position, np.zeros_like(position), np.zeros_like(position),
         vectors, vectors, np.zeros((*shape, 4)),
     )  # fmt: skip
-    fall = FallEstimate(np.broadcast_to(falling, shape), zeros, zeros)
+    phase = np.broadcast_to(falling, shape).astype(np.int64)
+    down = np.broadcast_to([0.0, 0.0, -1.0], (*shape, 3))
+    fall = FallEstimate(phase, zeros, zeros, zeros, zeros > 0, zeros, down)
     calm = ImpactEstimate(zeros, zeros, np.zeros(shape, dtype=bool), zeros.astype(np.int64))
     return reflex.step(reading, fall, calm)
 

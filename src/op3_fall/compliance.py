@@ -10,8 +10,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from op3_fall.errors import check_range
 from op3_fall.robot import Servo
+from op3_fall.settings import check_settings, setting
 from op3_fall.signals import ImpactEstimate
 
 __all__ = ["ComplianceConfig", "ComplianceSchedule", "Phase"]
@@ -37,19 +37,19 @@ class Phase(IntEnum):
 class ComplianceConfig:
     """The scales and when they change."""
 
-    stiffness_scale: float = 0.8
+    stiffness_scale: float = setting(0.8, *STIFFNESS_RANGE)
     """Stiffness while soft, share of the nominal one; allowed 0.05 to 1."""
-    damping_scale: float = 1.0
+    damping_scale: float = setting(1.0, *DAMPING_RANGE)
     """Damping while soft, multiple of the nominal one, back-EMF included; allowed 1 to 4."""
-    reached_rad: float = 0.3
+    reached_rad: float = setting(0.3, 0.0, np.pi, unit="rad", label="reached angle")
     """The pose counts as nearly reached when the mean error of the joints it moves is below."""
-    subsided_n_m: float = 6.0
+    subsided_n_m: float = setting(6.0, 0.0, 100.0, unit="N m", label="subsided load")
     """The load has subsided when it stays below this total torque, N m."""
-    hold_s: float = 0.2
+    hold_s: float = setting(0.2, 0.0, 60.0, unit="s", label="hold time")
     """How long it must stay below, s."""
-    restore_s: float = 0.5
+    restore_s: float = setting(0.5, 0.0, 60.0, unit="s", label="restore time")
     """Duration of the ramp back to nominal, s."""
-    longest_soft_s: float = 2.0
+    longest_soft_s: float = setting(2.0, 0.0, 60.0, unit="s", label="longest soft time")
     """Back to nominal after this long even if the load never subsides, s."""
 
     def __post_init__(self) -> None:
@@ -58,13 +58,7 @@ class ComplianceConfig:
         Raises:
             BadInputError: a value outside its range.
         """
-        check_range("stiffness scale", self.stiffness_scale, *STIFFNESS_RANGE)
-        check_range("damping scale", self.damping_scale, *DAMPING_RANGE)
-        check_range("reached angle", self.reached_rad, 0.0, np.pi, unit="rad")
-        check_range("subsided load", self.subsided_n_m, 0.0, 100.0, unit="N m")
-        for name, value in (("hold time", self.hold_s), ("restore time", self.restore_s),
-                            ("longest soft time", self.longest_soft_s)):  # fmt: skip
-            check_range(name, value, 0.0, 60.0, unit="s")
+        check_settings(self)
 
 
 class ComplianceSchedule:
@@ -100,6 +94,14 @@ class ComplianceSchedule:
         self.phase = np.full(shape, Phase.STIFF, dtype=np.int64)
         self._since = np.zeros(shape)
         self._calm_since = np.full(shape, np.inf)
+
+    def change(self, config: ComplianceConfig) -> None:
+        """Go on with other settings, the same for all robots; the phase stays."""
+        self.config = config
+        shape = self.phase.shape
+        self._soft_k = np.broadcast_to(config.stiffness_scale, shape)
+        self._soft_d = np.broadcast_to(config.damping_scale, shape)
+        self._ramp_s = np.broadcast_to(config.restore_s, shape)
 
     def step(self, time_s: Array, error_rad: Array, impact: ImpactEstimate) -> tuple[Array, Array]:
         """Scales of stiffness and damping, (...) each.

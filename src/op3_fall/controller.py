@@ -8,7 +8,17 @@ from op3_fall import robot
 from op3_fall.compliance import ComplianceSchedule
 from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
 
-__all__ = ["ReflexController"]
+__all__ = ["ReflexController", "pose_error"]
+
+
+def pose_error(position: ArrayLike, goal: ArrayLike, posture: ArrayLike) -> NDArray[np.float64]:
+    """Mean distance to `goal` over the joints that it moves away from `posture`, rad, (...).
+
+    Angles are (..., 20); where the goal moves no joint it counts as reached: 0.
+    """
+    moved = np.abs(np.asarray(goal, dtype=float) - posture) > 0.1
+    weight = moved / np.maximum(moved.sum(axis=-1, keepdims=True), 1)
+    return (np.abs(np.asarray(goal) - position) * weight).sum(axis=-1)
 
 
 class ReflexController:
@@ -37,8 +47,6 @@ class ReflexController:
         self.schedule = schedule
         self._servo = servo
         self._compliant = compliant
-        moved = np.abs(self._goal - self._posture) > 0.1
-        self._weight = moved / np.maximum(moved.sum(axis=-1, keepdims=True), 1)
         self.stiffness_scale = np.ones(self._posture.shape[:-1])
         self.damping_scale = np.ones(self._posture.shape[:-1])
         self.reached = np.zeros(self._posture.shape[:-1], dtype=bool)
@@ -47,7 +55,7 @@ class ReflexController:
         self, reading: SensorReading, fall: FallEstimate, impact: ImpactEstimate
     ) -> JointCommand:
         """The command (..., 20) for this control step."""
-        error = (np.abs(self._goal - reading.position) * self._weight).sum(axis=-1)
+        error = pose_error(reading.position, self._goal, self._posture)
         error = np.where(fall.falling, error, np.inf)
         self.reached = self.reached | (error < self.schedule.config.reached_rad)
         stiffness, damping = self.schedule.step(reading.time_s, error, impact)

@@ -182,7 +182,8 @@ def run_falls(
     controller = ReflexController(
         scenario.position, reflex.goal, schedule, servo, compliant=compliant
     )
-    fall, impact = detector.step(reading), impacts.step(reading)
+    impact = impacts.step(reading)
+    fall = detector.step(reading, impact.onset)
     events, cycles, felt = Events.none(n), FallLog(), []
     steps = round(duration_s / CONTROL_PERIOD_S)
     for k in range(steps):
@@ -195,7 +196,8 @@ def run_falls(
         events.mark(events.softened_s, soft, now)
         reading = simulation.step(command)
         for cycle in simulation.cycles:
-            fall, impact = detector.step(cycle.reading), impacts.step(cycle.reading)
+            impact = impacts.step(cycle.reading)
+            fall = detector.step(cycle.reading, impact.onset)
             events.mark(events.alarm_s, fall.falling, cycle.reading.time_s)
             heard = impact.onset & fall.falling
             events.mark(events.felt_s, heard, cycle.reading.time_s)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall import robot
+from op3_fall.settings import check_settings, setting
 from op3_fall.signals import ImpactEstimate, JointCommand, SensorReading
 
 __all__ = ["ImpactDetector", "SpikeRule"]
@@ -22,18 +23,26 @@ Array = NDArray[np.float64]
 class SpikeRule:
     """When a spike in the torque load is an impact."""
 
-    spike_n_m: float = 4.5
+    spike_n_m: float = setting(4.5, 0.0, 100.0, unit="N m")
     """Sum of |change of torque| from one reading to the next, N m."""
-    deaf_after_command_s: float = 0.15
+    deaf_after_command_s: float = setting(0.15, 0.0, 2.0, unit="s")
     """A step of the goal makes a spike of its own; not heard for this long, s."""
-    deaf_after_gains_s: float = 0.04
+    deaf_after_gains_s: float = setting(0.04, 0.0, 2.0, unit="s")
     """So does a step of the gains while the joints move, but it is over sooner, s."""
-    gain_step: float = 0.2
+    gain_step: float = setting(0.2, 0.0, 10.0)
     """A P gain that changes by more than this share is such a step; the slow ramp back is not."""
-    goal_step_rad: float = 0.2
+    goal_step_rad: float = setting(0.2, 0.0, 3.2, unit="rad")
     """A goal that jumps by more than this in any joint is such a step."""
-    refractory_s: float = 0.06
+    refractory_s: float = setting(0.06, 0.0, 2.0, unit="s")
     """Spikes closer than this to an onset belong to the same impact."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no rule.
+
+        Raises:
+            BadInputError: a value outside its range.
+        """
+        check_settings(self)
 
 
 class ImpactDetector:

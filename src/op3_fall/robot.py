@@ -197,6 +197,10 @@ class Servo:
     """Supply voltage; 11.1 V (the OP3's battery) to 14.8 V, where the e-manual gives figures."""
     derivative_time_s: float = 1e-3
     """Sampling time inside the servo's D term. ROBOTIS does not publish it: an assumption."""
+    nominal_p: int = 800
+    """position_p_gain that scale 1 stands for."""
+    nominal_d: int = 0
+    """position_d_gain that scale 1 stands for."""
 
     NOMINAL_P = 800
     """position_p_gain that the driver writes at start (dxl_init_OP3.yaml); nominal D is 0."""
@@ -274,17 +278,18 @@ class Servo:
 
     def p_register(self, stiffness_scale: ArrayLike) -> NDArray[np.int64]:
         """P register for a scale (...) on the nominal stiffness, rounded and clamped."""
-        raw = np.rint(np.asarray(stiffness_scale, dtype=float) * self.NOMINAL_P)
+        raw = np.rint(np.asarray(stiffness_scale, dtype=float) * self.nominal_p)
         return np.clip(raw, 0, self.MAX_GAIN).astype(np.int64)
 
     def d_register(self, damping_scale: ArrayLike) -> NDArray[np.int64]:
         """D register for a scale (...) on the *total* nominal damping, rounded and clamped.
 
-        The nominal D is 0, so a factor on the register would do nothing. The scale is on what
-        the joint feels, back-EMF included; below 1 nothing is left to take away and D stays 0.
+        The driver's D is 0, so a factor on the register would do nothing. The scale is on what
+        the joint feels, back-EMF included, which no register can take away: D ends at 0.
         """
-        extra = (np.asarray(damping_scale, dtype=float) - 1.0) * self.back_emf_damping
-        raw = np.rint(self.NOMINAL_D + extra / self.damping_per_d)
+        nominal = self.back_emf_damping + self.nominal_d * self.damping_per_d
+        extra = (np.asarray(damping_scale, dtype=float) - 1.0) * nominal
+        raw = np.rint(self.nominal_d + extra / self.damping_per_d)
         return np.clip(raw, 0, self.MAX_GAIN).astype(np.int64)
 
     @property

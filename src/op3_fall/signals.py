@@ -42,12 +42,31 @@ class SensorReading:
 class FallEstimate:
     """What a fall detector says of the latest reading."""
 
-    falling: NDArray[np.bool_]
-    """True from the alarm on, (...)."""
+    phase: NDArray[np.int64]
+    """`fall_detection.FallPhase`: 0 normal, 1 falling, 2 impact, 3 down, (...)."""
     tilt: Array
     """Angle between the body's up axis and the vertical, rad in [0, pi], (...)."""
     fall_angle: Array
     """Direction of the fall in the body's heading, rad: 0 front, right positive, (...)."""
+    fall_velocity: Array
+    """Rate at which the tilt grows, rad/s, (...)."""
+    fast: NDArray[np.bool_]
+    """The fall velocity is of class FAST, (...)."""
+    time_to_impact: Array
+    """Predicted time to the first contact, s; NaN while not falling, (...)."""
+    gravity: Array
+    """Unit vector pointing down, in the body frame, (..., 3)."""
+
+    @property
+    def falling(self) -> NDArray[np.bool_]:
+        """True from the alarm until the robot stands again, (...)."""
+        return np.asarray(self.phase != 0)
+
+    @property
+    def direction(self) -> NDArray[np.int64]:
+        """`fall_angle` in 8 sectors: 1 front, then clockwise from above; 0 while normal, (...)."""
+        sector = np.rint(self.fall_angle / (np.pi / 4)).astype(np.int64) % 8 + 1
+        return np.where(self.falling, sector, 0)
 
 
 @dataclass(frozen=True)

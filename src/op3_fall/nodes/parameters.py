@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS parameters declared from the configuration dataclasses, and read back as them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from op3_fall.errors import BadInputError
+from op3_fall.settings import descriptions
+
+__all__ = ["Settings", "declare", "read"]
+
+T = TypeVar("T")
+
+
+def declare(node: Node, config: Any) -> None:
+    """Declare a parameter for each field of a configuration, with description and range."""
+    texts = descriptions(type(config))
+    for f in fields(config):
+        default = getattr(config, f.name)
+        descriptor = ParameterDescriptor(description=texts.get(f.name, ""))
+        if "choices" in f.metadata:
+            descriptor.additional_constraints = "one of " + ", ".join(f.metadata["choices"])
+        if "range" in f.metadata:
+            low, high = f.metadata["range"]
+            if isinstance(default, int):
+                descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
+            else:
+                span = FloatingPointRange(from_value=float(low), to_value=float(high))
+                descriptor.floating_point_range = [span]
+        node.declare_parameter(f.name, default, descriptor)
+
+
+def read(node: Node, config_type: type[T], changes: Sequence[Parameter] = ()) -> T:
+    """The configuration that the node's parameters make, with `changes` on top.
+
+    Raises:
+        BadInputError: a value, or the values together, are not allowed.
+    """
+    names = [f.name for f in fields(config_type)]  # type: ignore[arg-type]
+    values = {name: node.get_parameter(name).value for name in names}
+    values |= {p.name: p.value for p in changes if p.name in values}
+    return config_type(**values)
+
+
+class Settings:
+    """Keeps a node's configurations in step with its parameters.
+
+    Parameters that are set together (atomically) are checked together: all are taken or none.
+    """
+
+    def __init__(self, node: Node, *configs: Any, changed: Callable[[], None]) -> None:
+        """Declare every field of `configs`; `changed` is called after each accepted change.
+
+        Raises:
+            BadInputError: what the parameter file or the command line gave is not allowed.
+        """
+        self._node, self._changed = node, changed
+        self._types = [type(config) for config in configs]
+        for config in configs:
+            declare(node, config)
+        self._values: dict[type, Any] = {kind: read(node, kind) for kind in self._types}
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._take)
+
+    def __getitem__(self, kind: type[T]) -> T:
+        """The configuration of that type as it is now."""
+        return self._values[kind]
+
+    def _check(self, changes: Sequence[Parameter]) -> SetParametersResult:
+        try:
+            for kind in self._types:
+                read(self._node, kind, changes)
+        except (BadInputError, TypeError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _take(self, _: Sequence[Parameter]) -> None:
+        self._values = {kind: read(self._node, kind) for kind in self._types}
+        self._changed()
