@@ -13,12 +13,12 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 PURE = {
     "__init__", "attitude", "compliance", "controller", "errors", "fall_detection",
     "impact_detection", "metrics", "robot", "rotations", "scenarios", "sensors", "signals",
-    "truth",
+    "torque_log", "truth",
 }  # fmt: skip
 SIMULATING = {"bench", "convergence", "experiments", "model", "simulation", "sweep"}
 # mujoco_menagerie is asked for by name only, on first use.
 SIMULATION_PACKAGES = {"numpy", "mujoco", "mjbatch", "mujoco_menagerie"}
-DRAWING = {"plots", "rendering", "video"}
+DRAWING = {"fall_graphs", "plots", "rendering", "video"}
 FORBIDDEN = {"torch", "rclpy", "gymnasium"}
 
 

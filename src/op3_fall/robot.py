@@ -10,6 +10,7 @@ values are those of the XM430-W350 control table. Sources are named beside the n
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -234,32 +235,32 @@ class Servo:
     def _datasheet(self, values: tuple[float, float, float]) -> float:
         return float(np.interp(self.voltage_v, (11.1, 12.0, 14.8), values))
 
-    @property
+    @cached_property
     def stall_torque_n_m(self) -> float:
         """Torque at standstill and full duty (e-manual)."""
         return self._datasheet((3.8, 4.1, 4.8))
 
-    @property
+    @cached_property
     def stall_current_a(self) -> float:
         """Current at standstill and full duty (e-manual)."""
         return self._datasheet((2.1, 2.3, 2.7))
 
-    @property
+    @cached_property
     def no_load_speed_rad_s(self) -> float:
         """Speed without load at full duty (e-manual: 43, 46, 57 rpm)."""
         return self._datasheet((43, 46, 57)) * 2 * math.pi / 60
 
-    @property
+    @cached_property
     def back_emf_damping(self) -> float:
         """Damping that no register can take away, unit N m s/rad."""
         return self.stall_torque_n_m / self.no_load_speed_rad_s
 
-    @property
+    @cached_property
     def stiffness_per_p(self) -> float:
         """Stiffness of one P count, N m/rad: duty = (P/128) * counts / 885 (e-manual)."""
         return self.stall_torque_n_m * (4096 / (2 * math.pi)) / (128 * self.MAX_PWM)
 
-    @property
+    @cached_property
     def damping_per_d(self) -> float:
         """Damping of one D count, N m s/rad: duty = (D/16) * counts per sample / 885."""
         counts_per_rad = 4096 / (2 * math.pi)
@@ -267,7 +268,7 @@ class Servo:
             self.stall_torque_n_m * counts_per_rad * self.derivative_time_s / (16 * self.MAX_PWM)
         )
 
-    @property
+    @cached_property
     def effort_per_n_m(self) -> float:
         """The driver's effort reading for one N m of torque made by the motor's current.
 
@@ -279,7 +280,7 @@ class Servo:
     def p_register(self, stiffness_scale: ArrayLike) -> NDArray[np.int64]:
         """P register for a scale (...) on the nominal stiffness, rounded and clamped."""
         raw = np.rint(np.asarray(stiffness_scale, dtype=float) * self.nominal_p)
-        return np.clip(raw, 0, self.MAX_GAIN).astype(np.int64)
+        return np.minimum(np.maximum(raw, 0), self.MAX_GAIN).astype(np.int64)
 
     def d_register(self, damping_scale: ArrayLike) -> NDArray[np.int64]:
         """D register for a scale (...) on the *total* nominal damping, rounded and clamped.
@@ -290,9 +291,9 @@ class Servo:
         nominal = self.back_emf_damping + self.nominal_d * self.damping_per_d
         extra = (np.asarray(damping_scale, dtype=float) - 1.0) * nominal
         raw = np.rint(self.nominal_d + extra / self.damping_per_d)
-        return np.clip(raw, 0, self.MAX_GAIN).astype(np.int64)
+        return np.minimum(np.maximum(raw, 0), self.MAX_GAIN).astype(np.int64)
 
-    @property
+    @cached_property
     def max_damping_scale(self) -> float:
         """The damping scale that the largest D register gives."""
         return 1.0 + self.MAX_GAIN * self.damping_per_d / self.back_emf_damping

@@ -15,12 +15,14 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Header
 
 from op3_fall import robot
+from op3_fall.gain_schedule import Scales
+from op3_fall.gain_writer import Registers
 from op3_fall.msg import FallState, JointGains, TorqueLoad
-from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
+from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
 __all__ = [
-    "fall_estimate", "fall_state", "header", "imu", "joint_gains", "joint_state", "sync_write",
-    "time_of", "torque_load", "vector",
+    "fall_estimate", "fall_state", "header", "impact_estimate", "imu", "joint_gains",
+    "joint_state", "sync_write", "time_of", "torque_load", "vector",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -113,16 +115,12 @@ def impact_estimate(message: TorqueLoad) -> ImpactEstimate:
     )  # fmt: skip
 
 
-def joint_gains(
-    time_s: float, phase: int, scales: tuple[float, float], command: JointCommand, i_gain: int,
-    written: bool,
-) -> JointGains:  # fmt: skip
+def joint_gains(time_s: float, scales: Scales, registers: Registers, written: bool) -> JointGains:
     """The gains as commanded, registers (20,) each."""
-    registers = (command.p_gain, np.full(len(_NAMES), i_gain), command.d_gain, command.goal_pwm)
-    p, i, d, pwm = (array("H", r.astype(np.uint16).tobytes()) for r in registers)
+    p, d, pwm, i = (array("H", r.astype(np.uint16).tobytes()) for r in registers)
     return JointGains(
-        header=header(time_s), phase=phase, stiffness_scale=float(scales[0]),
-        damping_scale=float(scales[1]), written=written, joint_name=_NAMES,
+        header=header(time_s), phase=int(scales.phase), stiffness_scale=float(scales.stiffness),
+        damping_scale=float(scales.damping), written=written, joint_name=_NAMES,
         p_gain=p, i_gain=i, d_gain=d, goal_pwm=pwm,
     )  # fmt: skip
 

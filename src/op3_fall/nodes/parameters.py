@@ -2,7 +2,7 @@
 """ROS parameters declared from the configuration dataclasses, and read back as them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
@@ -23,10 +23,15 @@ T = TypeVar("T")
 
 
 def declare(node: Node, config: Any) -> None:
-    """Declare a parameter for each field of a configuration, with description and range."""
+    """Declare a parameter for each field of a configuration, with description and range.
+
+    Two configurations may share a parameter, such as the voltage.
+    """
     texts = descriptions(type(config))
-    for f in fields(config):
+    for f in _parameters(config):
         default = getattr(config, f.name)
+        if node.has_parameter(f.name):
+            continue
         descriptor = ParameterDescriptor(description=texts.get(f.name, ""))
         if "choices" in f.metadata:
             descriptor.additional_constraints = "one of " + ", ".join(f.metadata["choices"])
@@ -40,13 +45,18 @@ def declare(node: Node, config: Any) -> None:
         node.declare_parameter(f.name, default, descriptor)
 
 
+def _parameters(config: Any) -> list[Field[Any]]:
+    """Its fields but those that are configurations themselves, which are declared apart."""
+    return [f for f in fields(config) if not is_dataclass(getattr(config, f.name))]
+
+
 def read(node: Node, config_type: type[T], changes: Sequence[Parameter] = ()) -> T:
     """The configuration that the node's parameters make, with `changes` on top.
 
     Raises:
         BadInputError: a value, or the values together, are not allowed.
     """
-    names = [f.name for f in fields(config_type)]  # type: ignore[arg-type]
+    names = [f.name for f in _parameters(config_type())]
     values = {name: node.get_parameter(name).value for name in names}
     values |= {p.name: p.value for p in changes if p.name in values}
     return config_type(**values)

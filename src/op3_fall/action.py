@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action blocks: from the vector that a policy gives to goal angles and gain scales.
+
+Every function takes any leading shape (...).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from op3_fall import robot
+from op3_fall.blocks import Block, Quantity, Scaling, Term, check_blocks, check_joints
+from op3_fall.compliance import DAMPING_RANGE, STIFFNESS_RANGE
+from op3_fall.errors import BadInputError, check_range
+
+__all__ = [
+    "QUANTITIES",
+    "ActionDecoder",
+    "Targets",
+    "act_joint",
+    "act_kd",
+    "act_kd_rel",
+    "act_kp",
+    "act_kp_rel",
+]
+
+Array = NDArray[np.float64]
+
+DELTA_RAD = 0.3
+"""Default reach of `act_joint`: from 0.22 rad on the nominal P gain drives at full duty."""
+STEPS_THROUGH_RANGE = 10
+"""A relative gain action at its end crosses the gain's range in so many control steps."""
+
+
+def _joints(block: str, unit: str, low: float, high: float) -> Quantity:
+    return Quantity.uniform(block, unit, low, high, robot.JOINTS)
+
+
+def _change(block: str, ends: tuple[float, float]) -> Quantity:
+    step = (ends[1] - ends[0]) / STEPS_THROUGH_RANGE
+    return _joints(block, "1", -step, step)
+
+
+QUANTITIES = {
+    "delta": _joints("act_joint", "rad", -DELTA_RAD, DELTA_RAD),
+    "stiffness_scale": _joints("act_kp", "1", *STIFFNESS_RANGE),
+    "damping_scale": _joints("act_kd", "1", *DAMPING_RANGE),
+    "stiffness_change": _change("act_kp_rel", STIFFNESS_RANGE),
+    "damping_change": _change("act_kd_rel", DAMPING_RANGE),
+}
+
+
+def _block(quantity: str, joint_names: Sequence[str]) -> Block:
+    name = QUANTITIES[quantity].block
+    return Block(name, (QUANTITIES[quantity].term(quantity, check_joints(name, joint_names)),))
+
+
+def act_joint(joint_names: Sequence[str], delta_rad: float = DELTA_RAD) -> Block:
+    """Goal angle = measured angle + up to `delta_rad` either way, within the joint's limits.
+
+    Raises:
+        BadInputError: unknown, repeated or no joints, or a reach that is none.
+    """
+    joints = check_joints("act_joint", joint_names)
+    check_range("delta", delta_rad, 1e-3, np.pi, unit="rad")
+    quantity = Quantity.uniform("act_joint", "rad", -delta_rad, delta_rad, joints)
+    return Block("act_joint", (quantity.term("delta"),))
+
+
+def act_kp(joint_names: Sequence[str] = robot.JOINTS) -> Block:
+    """Stiffness scale over `compliance.STIFFNESS_RANGE`.
+
+    Raises:
+        BadInputError: unknown, repeated or no joints.
+    """
+    return _block("stiffness_scale", joint_names)
+
+
+def act_kd(joint_names: Sequence[str] = robot.JOINTS) -> Block:
+    """Damping scale over `compliance.DAMPING_RANGE`.
+
+    Raises:
+        BadInputError: unknown, repeated or no joints.
+    """
+    return _block("damping_scale", joint_names)
+
+
+def act_kp_rel(joint_names: Sequence[str] = robot.JOINTS) -> Block:
+    """Change of the stiffness scale in this control step; the scale stays in its range.
+
+    Raises:
+        BadInputError: unknown, repeated or no joints.
+    """
+    return _block("stiffness_change", joint_names)
+
+
+def act_kd_rel(joint_names: Sequence[str] = robot.JOINTS) -> Block:
+    """Change of the damping scale in this control step; the scale stays in its range.
+
+    Raises:
+        BadInputError: unknown, repeated or no joints.
+    """
+    return _block("damping_change", joint_names)
+
+
+class Targets(NamedTuple):
+    """What an action acts on."""
+
+    position: Array
+    """Goal angles, rad, (..., 20)."""
+    stiffness_scale: Array
+    """(..., 20)."""
+    damping_scale: Array
+    """(..., 20)."""
+
+
+# By field of `Targets`.
+_LIMITS = ((robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD), STIFFNESS_RANGE, DAMPING_RANGE)
+# Field of `Targets`, and whether the value is added to what is there.
+_EFFECTS = {
+    "delta": (0, True),
+    "stiffness_scale": (1, False),
+    "damping_scale": (2, False),
+    "stiffness_change": (1, True),
+    "damping_change": (2, True),
+}
+
+
+class _Part(NamedTuple):
+    """One term, ready to apply."""
+
+    target: int
+    """Field of `Targets`."""
+    relative: bool
+    values: slice
+    joints: NDArray[np.intp]
+    low: Array
+    high: Array
+
+
+def _part(term: Term, start: int) -> _Part:
+    joints = np.array([robot.JOINT_INDEX[label] for label in term.labels])
+    target, relative = _EFFECTS[term.quantity]
+    low, high = (np.broadcast_to(end, robot.NUM_JOINTS)[joints] for end in _LIMITS[target])
+    return _Part(target, relative, slice(start, start + len(joints)), joints, low, high)
+
+
+class ActionDecoder:
+    """Applies actions of a list of blocks."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        """Work out what each value acts on.
+
+        Raises:
+            BadInputError: a block, quantity or label that this installation does not know, or
+                two that act on the same goal of a joint.
+        """
+        check_blocks("action", blocks, QUANTITIES)
+        parts, start = [], 0
+        for term in (term for block in blocks for term in block.terms):
+            parts.append(_part(term, start))
+            start += len(term.labels)
+        self._parts, self._scaling = tuple(parts), Scaling(blocks)
+        counts = Counter((part.target, int(j)) for part in parts for j in part.joints)
+        (target, joint), count = counts.most_common(1)[0]
+        if count > 1:
+            raise BadInputError(
+                f"{count} actions set the {Targets._fields[target]} of {robot.JOINTS[joint]}; "
+                "allowed is one; choose between the absolute and the relative block"
+            )
+        self.sets_gains = any(part.target > 0 for part in parts)
+
+    def decode(self, action: Array, measured: Array, last: Targets) -> Targets:
+        """The targets after an action.
+
+        Args:
+            action: (..., n); beyond [-1, 1] it ends there.
+            measured: joint angles, rad, (..., 20).
+            last: targets (..., 20) that stay where no action sets them, and from which relative
+                gain actions start.
+        """
+        values = self._scaling.restore(action)
+        targets = Targets(*(np.array(target) for target in last))
+        bases = (measured, last.stiffness_scale, last.damping_scale)
+        for part in self._parts:
+            value = values[..., part.values]
+            if part.relative:
+                value = bases[part.target].take(part.joints, axis=-1) + value
+            # Not np.clip: it costs three times as much on 20 numbers.
+            targets[part.target][..., part.joints] = np.minimum(
+                np.maximum(value, part.low), part.high
+            )
+        return targets
