@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `op3-fall experiment | sweep | convergence | bench sim`."""
+"""The command line: `op3-fall experiment | sweep | plot | ros … | convergence | bench …`."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from op3_fall.errors import Op3FallError
+from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.experiment import Experiment
+from op3_fall.ros_commands import RosRobot, RosSim, run_ros
 from op3_fall.scenarios import PushSpec
 from op3_fall.sweep import Grid
 
@@ -36,6 +36,16 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Plot:
+    """Graphs of recorded falls, and stiff against compliant ones, from their bags."""
+
+    bags: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Folders of the bags (rosbag2), of the experiment, the recorder or `ros2 bag record`."""
+    out: Path = Path("results/plot")
+    """Folder for graphs and summary.json."""
+
+
+@dataclass(frozen=True)
 class Convergence:
     """Which physics step is small enough: peaks and contact times against 0.25 ms."""
 
@@ -55,9 +65,6 @@ class BenchSim:
     """Folder for summary.json."""
     seconds: float = 2.0
     """Time to spend on each figure, s."""
-
-
-Bench = Annotated[Annotated[BenchSim, tyro.conf.subcommand("sim")], tyro.conf.subcommand("bench")]
 
 
 @contextmanager
@@ -95,6 +102,20 @@ def _sweep(args: Sweep) -> int:
     return 0
 
 
+def _plot(args: Plot) -> int:
+    from op3_fall.replay import plot_bags, table
+    from op3_fall.results import print_table
+
+    summary = plot_bags(args.bags, args.out)
+    for bag in summary["bags"]:
+        for note in bag["notes"]:
+            print(f"op3-fall: torque log '{bag['bag']}': {note}", file=sys.stderr)
+    print_table("Recorded falls, from the first impact felt on", *table(summary))
+    print(f"Graphs: {args.out / 'envelope.png'}, {args.out}/bag_*.png; "
+          f"numbers: {args.out / 'summary.json'}")  # fmt: skip
+    return 0
+
+
 def _convergence(args: Convergence) -> int:
     from op3_fall.convergence import convergence
 
@@ -109,28 +130,52 @@ def _bench_sim(args: BenchSim) -> int:
     return 0
 
 
-_COMMANDS = {"experiment": Experiment, "sweep": Sweep, "convergence": Convergence}
-_RUN = {Experiment: _experiment, Sweep: _sweep, Convergence: _convergence, BenchSim: _bench_sim}
+_COMMANDS = {
+    "experiment": Experiment, "sweep": Sweep, "plot": Plot, "convergence": Convergence,
+}  # fmt: skip
+_GROUPS = {
+    "ros": ("The ROS 2 graph, without `launch`.", {"sim": RosSim, "robot": RosRobot}),
+    "bench": ("Benchmarks.", {"sim": BenchSim}),
+}
+_RUN = {
+    Experiment: _experiment, Sweep: _sweep, Plot: _plot, Convergence: _convergence,
+    BenchSim: _bench_sim, RosSim: run_ros, RosRobot: run_ros,
+}  # fmt: skip
+
+
+def _parse(argv: list[str]) -> object:
+    """The command with its settings; exits as argparse does on `--help` and unknown options."""
+    if argv and argv[0] in _GROUPS:
+        text, commands = _GROUPS[argv[0]]
+        return tyro.extras.subcommand_cli_from_dict(
+            commands, prog=f"op3-fall {argv[0]}", args=argv[1:], description=text
+        )
+    groups = {name: _group(text, commands) for name, (text, commands) in _GROUPS.items()}
+    return tyro.extras.subcommand_cli_from_dict(
+        _COMMANDS | groups, prog="op3-fall", args=argv,
+        description="Let a ROBOTIS OP3 fall without breaking.",
+    )  # fmt: skip
+
+
+def _group(text: str, commands: dict[str, type]) -> Callable[[], None]:
+    """What stands for a group in the list of commands."""
+
+    def show() -> None:
+        raise AssertionError("groups are parsed before")
+
+    show.__doc__ = f"{text} {' | '.join(commands)}"
+    return show
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; exit status 0 done, 2 bad input, 130 interrupted."""
+    """Run a command; exit status 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        if argv[:1] == ["bench"]:
-            args = tyro.extras.subcommand_cli_from_dict(
-                {"sim": BenchSim}, prog="op3-fall bench", args=argv[1:],
-                description="Benchmarks.",
-            )  # fmt: skip
-        else:
-            args = tyro.extras.subcommand_cli_from_dict(
-                _COMMANDS | {"bench": BenchSim}, prog="op3-fall", args=argv,
-                description="Let a ROBOTIS OP3 fall without breaking.",
-            )  # fmt: skip
+        args = _parse(argv)
         return _RUN[type(args)](args)
     except Op3FallError as error:
         print(f"op3-fall: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, BadInputError) else 1
     except KeyboardInterrupt:
         print("op3-fall: interrupted before the first fall was finished", file=sys.stderr)
         return 130

@@ -38,6 +38,19 @@ LOGGED = {
     "velocity_rad_s": "velocity of each joint",
     "goal_rad": "goal written to each joint",
     "floor_force_n": "largest floor force on each part within the cycle",
+    "fall_phase": "phase of the fall (FallPhase)",
+    "fall_angle_rad": "direction of the fall, 0 front, right positive",
+    "fall_direction": "the same in 8 sectors, 0 while upright",
+    "fall_velocity_rad_s": "rate at which the tilt grows",
+    "fall_fast": "1 while the fall is of class FAST",
+    "time_to_impact_s": "predicted time to the first contact",
+    "spike_n_m": "sum of |change of torque| since the last cycle",
+    "impact_onset": "1 in the cycle in which an impact is first felt",
+    "impact_count": "impacts felt so far",
+    "gains_phase": "phase of the compliance schedule, whether the fall follows it or not",
+    "orientation": "the driver's quaternion wxyz",
+    "angular_velocity_rad_s": "gyro",
+    "linear_acceleration_m_s2": "specific force",
     "qpos": "configuration of the model",
 }
 
@@ -88,10 +101,14 @@ class FallLog:
             reading.time_s, fall.tilt, impact.torque_load, peak.torque_load,
             controller.stiffness_scale, controller.damping_scale, peak.head_acceleration,
             reading.effort / servo.effort_per_n_m, peak.torque, peak.gear_load, reading.position,
-            reading.velocity, cycle.command.position, peak.floor_force, cycle.qpos,
+            reading.velocity, cycle.command.position, peak.floor_force,
+            fall.phase, fall.fall_angle, fall.direction, fall.fall_velocity, fall.fast,
+            fall.time_to_impact, impact.spike, impact.onset, impact.count,
+            controller.schedule.phase, reading.orientation, reading.angular_velocity,
+            reading.linear_acceleration, cycle.qpos,
         )  # fmt: skip
         for name, value in zip(LOGGED, row, strict=True):
-            self.data[name].append(np.array(value))
+            self.data[name].append(np.array(value, dtype=float))
 
     def arrays(self) -> dict[str, Array]:
         """Stacked in time, (cycles, n, ...)."""

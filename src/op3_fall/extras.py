@@ -2,7 +2,9 @@
 """What an experiment gives when asked: rosbag2 logs, a video of a pair, a window."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -10,8 +12,17 @@ from numpy.typing import NDArray
 
 from op3_fall import bags, rendering, robot, video
 from op3_fall.experiments import FallRun
+from op3_fall.torque_log import (
+    FallTrack,
+    GainTrack,
+    GoalTrack,
+    ImuTrack,
+    JointTrack,
+    LoadTrack,
+    TorqueLog,
+)
 
-__all__ = ["play_pair", "write_bags", "write_video"]
+__all__ = ["play_pair", "torque_log", "write_bags", "write_video"]
 
 CAPTIONS = {
     "alarm_s": "fall noticed",
@@ -32,19 +43,39 @@ def _events(run: FallRun, k: int) -> list[tuple[float, str]]:
 def write_bags(folder: Path, run: FallRun, servo: robot.Servo) -> None:
     """One rosbag2 a fall, `fall_01` and on; an earlier run's go."""
     shutil.rmtree(folder, ignore_errors=True)
-    log = run.log
     for k in range(len(run.truth.time_s)):
-        bags.write_torque_log(
-            folder / f"fall_{k + 1:02d}",
-            log["time_s"][:, k],
-            robot.JOINTS,
-            position=log["position_rad"][:, k],
-            velocity=log["velocity_rad_s"][:, k],
-            effort=log["torque_n_m"][:, k] * servo.effort_per_n_m,
-            goal=log["goal_rad"][:, k],
-            torque_load=log["torque_load_n_m"][:, k],
-            markers=_events(run, k),
-        )
+        log = {name: values[:, k] for name, values in run.log.items()}
+        bags.write_torque_log(folder / f"fall_{k + 1:02d}", torque_log(log, servo))
+
+
+def torque_log(log: Mapping[str, NDArray[Any]], servo: robot.Servo) -> TorqueLog:
+    """What the graph's nodes would have said of one fall, from its `FallLog` arrays (t, ...)."""
+    t, torque = log["time_s"], log["torque_n_m"]
+    stiffness, damping = log["stiffness_scale"], log["damping_scale"]
+    scheduled = ((stiffness != 1) | (damping != 1)).any()
+    whole = {
+        name: log[name].astype(np.int64)
+        for name in ("fall_phase", "fall_direction", "fall_fast", "impact_count", "gains_phase")
+    }
+    shape, yes = torque.shape, np.ones(len(t), dtype=bool)
+    return TorqueLog(
+        joint_names=robot.JOINTS,
+        joints=JointTrack(t, log["position_rad"], log["velocity_rad_s"],
+                          torque * servo.effort_per_n_m),
+        goal=GoalTrack(t, log["goal_rad"]),
+        imu=ImuTrack(t, log["orientation"], log["angular_velocity_rad_s"],
+                     log["linear_acceleration_m_s2"]),
+        fall=FallTrack(t, whole["fall_phase"], log["tilt_rad"], log["fall_angle_rad"],
+                       whole["fall_direction"], log["fall_velocity_rad_s"], whole["fall_fast"],
+                       log["time_to_impact_s"]),
+        load=LoadTrack(t, yes, torque, log["torque_load_n_m"], log["spike_n_m"],
+                       log["impact_onset"] > 0, whole["impact_count"]),
+        gains=GainTrack(t, whole["gains_phase"] * scheduled, stiffness, damping, yes,
+                        servo.p_register(np.broadcast_to(stiffness[:, None], shape)),
+                        np.zeros(shape, dtype=np.int64),
+                        servo.d_register(np.broadcast_to(damping[:, None], shape)),
+                        np.full(shape, servo.MAX_PWM)),
+    )  # fmt: skip
 
 
 def _window(run: FallRun) -> tuple[slice, tuple[float, float]]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The physics of n robots on mjbatch: start states, pushes, servos, one physics step."""
 
+from typing import NamedTuple
+
 import mjbatch
 import mujoco
 import numpy as np
@@ -21,6 +23,16 @@ _BAD = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjW
                          mujoco.mjtWarning.mjWARN_BADQACC)]  # fmt: skip
 
 
+class _Push(NamedTuple):
+    """A push of one simulation that was asked for while it ran."""
+
+    row: int
+    body: int
+    force: Array
+    """N, world, (3,)."""
+    until_s: float
+
+
 class Physics:
     """N robots without sensors or driver: state in, one physics step at a time."""
 
@@ -33,6 +45,7 @@ class Physics:
         self._data = mujoco.MjData(model.mj)  # scratch for start heights
         self._push_force, self._pushing = np.zeros((n, 3)), np.zeros(n, dtype=bool)
         self._push_from_s, self._push_until_s = np.zeros(n), np.zeros(n)
+        self._added_pushes: list[_Push] = []
         self._strength = np.ones(n)
         self.torque = np.zeros((n, robot.NUM_JOINTS))
         """Torque that the motor currents made in the last step, N m, (n, 20)."""
@@ -61,6 +74,7 @@ class Physics:
         self._strength[rows] = scenario.strength
         self.write_servos(rows, command)
         self._push[rows] = 0.0
+        self._added_pushes = [push for push in self._added_pushes if push.row not in rows]
         self.batch.forward(rows)
         self._push_force[rows], self._pushing[rows] = scenario.push_force, False
         # Half a step of tolerance: a push of 0.1 s must not last 51 steps by rounding.
@@ -106,17 +120,47 @@ class Physics:
             heights[k] = -low.min()
         return heights
 
+    def push(self, rows: Rows, body: int, force: Array, until_s: Array) -> None:
+        """Push `body` at its centre of mass from the next step on, on top of all other pushes.
+
+        Args:
+            rows: simulations, (k,).
+            body: index in the model.
+            force: N, in the world, (3,).
+            until_s: when it ends in each simulation's own time, (k,).
+        """
+        for row, end in zip(rows, until_s - self.dt_s / 2, strict=True):
+            self._added_pushes.append(_Push(int(row), body, force, float(end)))
+            self._push[row, body, :3] += force
+
+    def _end_pushes(self, time_s: Array) -> None:
+        lasting = [push for push in self._added_pushes if time_s[push.row] < push.until_s]
+        if len(lasting) < len(self._added_pushes):
+            bodies = {push.body for push in self._added_pushes}
+            self._added_pushes = lasting
+            self._apply_pushes(bodies)
+
+    def _apply_pushes(self, bodies: set[int]) -> None:
+        """Write the forces on `bodies` anew, from all pushes there are."""
+        for body in bodies:
+            scheduled = self._pushing[:, None] & (body == self.model.head_id)
+            self._push[:, body, :3] = np.where(scheduled, self._push_force, 0.0)
+        for push in self._added_pushes:
+            if push.body in bodies:
+                self._push[push.row, push.body, :3] += push.force
+
     def begin(self) -> None:
         """Call before a run of steps, as the state may have been written from outside."""
         self._velocity = self._qvel[:, self.model.dof_index]
 
     def step(self, time_s: Array, asleep: NDArray[np.bool_]) -> PhysicsFrame:
         """One physics step of all but those `asleep` (n,), from `time_s` (n,) on."""
+        if self._added_pushes:
+            self._end_pushes(time_s)
         pushing = (time_s >= self._push_from_s) & (time_s < self._push_until_s)
         if (pushing != self._pushing).any():
-            force = np.where(pushing[:, None], self._push_force, 0.0)
-            self._push[:, self.model.head_id, :3] = force
             self._pushing = pushing
+            self._apply_pushes({self.model.head_id})
         self.batch.step(np.nonzero(~asleep)[0] if asleep.any() else None)
         return self._observe()
 

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The graphs: torque load of one fall, envelopes over all, heat maps and Pareto fronts."""
+"""The graphs of the studies: falls and their envelopes, heat maps and Pareto fronts."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from op3_fall.experiments import FallRun
+from op3_fall.fall_graphs import (
+    STIFF,
+    STYLE,
+    Curve,
+    EnvelopePanel,
+    FallPicture,
+    draw_envelopes,
+    draw_fall,
+    save,
+)
 from op3_fall.metrics import METRICS, unit
+from op3_fall.robot import PARTS
+from op3_fall.sensors import GRAVITY
 from op3_fall.sweep import SweepResult
 from op3_fall.truth import Measurement
 
@@ -19,105 +29,46 @@ __all__ = ["plot_envelopes", "plot_fall", "plot_heat_maps", "plot_pareto"]
 
 Array = NDArray[np.float64]
 
-# Okabe and Ito's palette: told apart by colour-blind readers and in grey.
-STIFF, COMPLIANT = "#D55E00", "#0072B2"
-EVENTS = (
-    ("alarm_s", "fall noticed", "#E69F00", "-"),
-    ("reached_s", "pose nearly reached", "#009E73", "-"),
-    ("softened_s", "softened", "#56B4E9", "--"),
-    ("felt_s", "impact felt", "#CC79A7", "-"),
-    ("restored_s", "restored", "#56B4E9", ":"),
-)
-_STYLE: dict[Any, Any] = {
-    "figure.dpi": 100, "savefig.dpi": 160, "font.size": 9, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.edgecolor": "none",
-    "legend.framealpha": 0.9,
-}  # fmt: skip
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write at once or not at all, without the software's version in the file."""
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, metadata={"Software": None})
-    partial.replace(path)
-
 
 def plot_fall(path: Path, run: FallRun, k: int, title: str, push_s: tuple[float, float]) -> None:
     """Torque load of fall `k` over time with what happened, the scales and the head below."""
     log = {name: values[:, k] for name, values in run.log.items()}
     t, truth = log["time_s"], run.truth
-    with mpl.rc_context(_STYLE):
-        figure = Figure((7.2, 5.6), layout="constrained")
-        load, scale, head = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1, 1.2])
-        load.fill_between(t, log["torque_load_peak_n_m"], color="0.8", lw=0,
-                          label="largest within the cycle (physics rate)")  # fmt: skip
-        load.plot(t, log["torque_load_n_m"], color="k", lw=1.2, label="from effort readings")
-        load.axvspan(*push_s, color="0.92", label="push")
-        if np.isfinite(truth.impact_s[k]):
-            load.axvline(truth.impact_s[k], color="k", ls=":", lw=1, label="first contact (truth)")
-        for name, label, colour, dashes in EVENTS:
-            when = getattr(run.events, name)[k]
-            if np.isfinite(when):
-                load.axvline(when, color=colour, ls=dashes, lw=1.4, label=label)
-        load.set(ylabel="torque load (N m)", title=title, ylim=(0, None))
-        load.legend(fontsize=7, ncols=2, loc="upper right")
-        scale.plot(t, log["stiffness_scale"], color=COMPLIANT, label="stiffness")
-        scale.plot(t, log["damping_scale"], color=STIFF, ls="--", label="damping")
-        scale.set(ylabel="scale", ylim=(0, max(1.2, log["damping_scale"].max() + 0.2)))
-        scale.legend(fontsize=7, ncols=2, loc="lower right")
-        head.plot(t, log["head_acceleration_m_s2"] / 9.81, color="k", lw=1)
-        contact = truth.first_contact_s[k, 0]
-        if np.isfinite(contact):
-            head.axvline(contact, color=STIFF, lw=1.4, label="head contact")
-            head.legend(fontsize=7, loc="upper right")
-        head.set(xlabel="time (s)", ylabel="head\nacceleration (g)", xlim=(0, t[-1]))
-        _save(figure, path)
-
-
-def _envelope(
-    axes: Axes, t: Array, values: Array, impact_s: Array, colour: str, label: str
-) -> None:
-    """Median and min-max band of (time, falls), each fall's clock starting at its impact."""
-    grid = np.arange(-0.3, 1.8, 0.004)
-    aligned = np.stack([np.interp(grid + s, t, values[:, i]) for i, s in enumerate(impact_s)])
-    axes.fill_between(grid, aligned.min(0), aligned.max(0), color=colour, alpha=0.22, lw=0)
-    axes.plot(grid, np.median(aligned, 0), color=colour, lw=1.6, label=label)
+    draw_fall(path, FallPicture(
+        title, (0, t[-1]), {name: times[k] for name, times in vars(run.events).items()},
+        load_n_m=Curve(t, log["torque_load_n_m"]),
+        load_peak_n_m=Curve(t, log["torque_load_peak_n_m"]),
+        push_s=push_s, contact_s=truth.impact_s[k],
+        scales=(Curve(t, log["stiffness_scale"]), Curve(t, log["damping_scale"])),
+        head_acceleration_g=Curve(t, log["head_acceleration_m_s2"] / GRAVITY),
+        head_contact_s=truth.first_contact_s[k, PARTS.index("head")],
+    ))  # fmt: skip
 
 
 def plot_envelopes(
     path: Path, log: dict[str, Array], truth: Measurement, compliant: NDArray[np.bool_]
 ) -> None:
     """Torque load over all falls, stiff and compliant: median line and min-max band."""
-    t = log["time_s"][:, 0]
-    panels = (
+    quantities = (
         (log["torque_load_n_m"], "torque load,\nfrom effort (N m)"),
         (log["gear_load_n_m"].max(axis=-1), "worst gear load\nin the cycle (N m)"),
-        (log["head_acceleration_m_s2"] / 9.81, "head acceleration,\npeak in the cycle (g)"),
+        (log["head_acceleration_m_s2"] / GRAVITY, "head acceleration,\npeak in the cycle (g)"),
     )
-    usable = np.isfinite(truth.impact_s) & ~truth.diverged
-    with mpl.rc_context(_STYLE):
-        figure = Figure((7.2, 6.4), layout="constrained")
-        rows = figure.subplots(3, 1, sharex=True, height_ratios=[2.2, 1, 1])
-        for axes, (values, label) in zip(rows, panels, strict=True):
-            for mode, colour, name in ((~compliant, STIFF, "stiff"),
-                                       (compliant, COMPLIANT, "compliant")):  # fmt: skip
-                pick = mode & usable
-                if pick.any():
-                    _envelope(axes, t, values[:, pick], truth.impact_s[pick], colour,
-                              f"{name}, {pick.sum()} falls")  # fmt: skip
-            axes.axvline(0, color="k", ls=":", lw=1)
-            axes.set(ylabel=label, ylim=(0, None))
-        rows[0].set_title("OP3 falling: median and min-max over all falls")
-        rows[0].legend(loc="upper right")
-        rows[-1].set(xlabel="time since first contact (s)", xlim=(-0.3, 1.8))
-        _save(figure, path)
+    falls = range(len(compliant))
+    panels = [
+        EnvelopePanel(label, [Curve(log["time_s"][:, i], values[:, i]) for i in falls])
+        for values, label in quantities
+    ]
+    impact_s = np.where(truth.diverged, np.nan, truth.impact_s)
+    modes = ["compliant" if soft else "stiff" for soft in compliant]
+    draw_envelopes(path, panels, impact_s, modes, since="first contact")
 
 
 def plot_heat_maps(path: Path, result: SweepResult) -> None:
     """Each metric over stiffness and damping, averaged over the restore times."""
     grid = result.grid
     names = [n for n in METRICS if n not in ("worst_joint_torque_n_m", "peak_floor_force_n")]
-    with mpl.rc_context({**_STYLE, "axes.grid": False}):
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure((11, 5.6), layout="constrained")
         axes = figure.subplots(2, 4).ravel()
         for panel, name in zip(axes, names, strict=False):
@@ -142,7 +93,7 @@ def plot_heat_maps(path: Path, result: SweepResult) -> None:
                     title="torque impulse\nby restore time")  # fmt: skip
         restore.legend(title="stiffness", fontsize=6.5, title_fontsize=7, loc="center left",
                        bbox_to_anchor=(1.0, 0.5))  # fmt: skip
-        _save(figure, path)
+        save(figure, path)
 
 
 def plot_pareto(path: Path, result: SweepResult) -> None:
@@ -151,7 +102,7 @@ def plot_pareto(path: Path, result: SweepResult) -> None:
     names = ("head_contact_share", "head_contact_speed_m_s", "peak_head_acceleration_g",
              "worst_gear_load_n_m")  # fmt: skip
     colours = result.grid.cells[:, 0]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure((9, 6.4), layout="constrained")
         panels = figure.subplots(2, 2)
         for axes, y in zip(panels.ravel(), names, strict=True):
@@ -166,4 +117,4 @@ def plot_pareto(path: Path, result: SweepResult) -> None:
             axes.set(xlabel=f"{METRICS[x]} ({unit(x)})", ylabel=f"{METRICS[y]} ({unit(y)})")
         panels[0, 0].legend(fontsize=7)
         figure.colorbar(points, ax=panels, label="stiffness scale", shrink=0.6)
-        _save(figure, path)
+        save(figure, path)

@@ -94,14 +94,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def log_table(log: Mapping[str, NDArray[np.float64]], k: int) -> tuple[list[str], list[list[str]]]:
-    """One fall's log as a table: header and rows, a column a joint or part."""
+    """One fall's log as a table: header and rows, a column a joint or part; no other vectors."""
     header: list[str] = []
     columns: list[NDArray[np.float64]] = []
     for name, values in log.items():
-        if name == "qpos":
-            continue
         fall = values[:, k].reshape(len(values), -1)
         wide = _PER_COLUMN.get(fall.shape[1])
+        if wide is None and fall.shape[1] > 1:
+            continue
         header += [name] if wide is None else [f"{name}.{column}" for column in wide]
         columns.append(fall)
     return header, [[f"{v:.6g}" for v in row] for row in np.concatenate(columns, axis=1)]

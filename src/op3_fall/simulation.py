@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from op3_fall import robot, sensors
-from op3_fall.errors import BadInputError
+from op3_fall.driver_events import CYCLE_S
+from op3_fall.errors import BadInputError, check_choice, check_range
 from op3_fall.model import Op3Model, load_model
 from op3_fall.physics import Physics
 from op3_fall.rotations import gravity_in_body
@@ -24,8 +25,6 @@ T = TypeVar("T", SensorReading, JointCommand)
 
 __all__ = ["CONTROL_PERIOD_S", "CYCLE_S", "Cycle", "Simulation"]
 
-CYCLE_S = 0.008
-"""Driver cycle of the OP3, control_cycle in OP3.robot."""
 CONTROL_PERIOD_S = 0.020
 
 Array = NDArray[np.float64]
@@ -142,6 +141,32 @@ class Simulation:
         self._store_sample(rows)
         _assign(self._reading, rows, self._publish(rows))
         return self._snapshot()
+
+    def push(
+        self, body: str, force_n: ArrayLike, duration_s: float, rows: Rows | None = None
+    ) -> None:
+        """Push a body at its centre of mass from now on, on top of all other pushes.
+
+        Args:
+            body: a link of the robot, such as `head_tilt_link`.
+            force_n: in the world frame, N, (3,).
+            duration_s: how long; less than a physics step counts as one.
+            rows: simulations (k,), all if None.
+
+        Raises:
+            BadInputError: an unknown body, or a force or duration that is not finite and usable.
+        """
+        links = {self.model.mj.body(int(b)).name: int(b)
+                 for b in np.sort(np.concatenate(self.model.part_bodies))}  # fmt: skip
+        check_choice("body", body, links, remedy="push one of them")
+        force = np.asarray(force_n, dtype=float)
+        for axis, component in zip("xyz", force, strict=True):
+            check_range(f"force {axis}", float(component), -1000, 1000, unit="N")
+        check_range("push duration", duration_s, 0, 60, unit="s")
+        rows = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.intp)
+        now_s: Array = self._substep[rows].astype(float) * self.dt_s
+        until_s: Array = now_s + max(duration_s, self.dt_s)
+        self.physics.push(rows, links[body], force, until_s)
 
     def step(self, command: JointCommand) -> SensorReading:
         """One control period of 20 ms.

@@ -7,27 +7,51 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from op3_fall.errors import Op3FallError
 
-__all__ = ["Voice", "run_node", "start", "stop_on_signals"]
+__all__ = ["Voice", "run_node", "run_nodes"]
+
+_ENDED = (ExternalShutdownException, ShutdownException)
 
 
-def start(argv: Sequence[str] | None) -> None:
-    """Join the graph; signals are ours, so that a node can still send on its way out."""
+def run_node(make: Callable[[], Node], argv: Sequence[str] | None = None) -> int:
+    """Run one node until it is told to stop; exit status 0, or 2 after bad input."""
+    return run_nodes(lambda: [make()], argv)
+
+
+def run_nodes(make: Callable[[], Sequence[Node]], argv: Sequence[str] | None = None) -> int:
+    """Run nodes until SIGINT or SIGTERM, or until one is done; exit status 0, or 2 on bad input.
+
+    A node may have `done` (a `threading.Event`) to end everything, and `finish(spin_once)` to
+    leave the robot in a defined state before the graph goes away. Nodes finish in the order that
+    `make` gave; a node that `blocks` (its services wait) spins in a thread of its own.
+    """
+    stop = _stop_on_signals()
     args = sys.argv if argv is None else ["op3_fall", *argv]
-    rclpy.init(args=list(args), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        # Signals are ours, so that a node can still send on its way out.
+        rclpy.init(args=list(args), signal_handler_options=SignalHandlerOptions.NO)
+        nodes = make()
+    except (Op3FallError, ParameterException, RuntimeError) as error:
+        # RuntimeError: rcl's own, which tells what is wrong with the arguments or the YAML file.
+        print(f"op3_fall: {' '.join(str(error).split())}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    _spin(nodes, stop)
+    rclpy.try_shutdown()
+    return 0
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGINT or SIGTERM sets."""
+def _stop_on_signals() -> threading.Event:
     stop = threading.Event()
 
     def handle(_: int, __: FrameType | None) -> None:
@@ -38,45 +62,40 @@ def stop_on_signals() -> threading.Event:
     return stop
 
 
-def run_node(make: Callable[[], Node], argv: Sequence[str] | None = None) -> int:
-    """Run one node until it is told to stop; exit status 0, or 2 after bad input.
+def _spin(nodes: Sequence[Node], stop: threading.Event) -> None:
+    """Until `stop`, or a node is done; then finish them one after the other."""
+    shared, apart = SingleThreadedExecutor(), []
+    for node in nodes:
+        executor = SingleThreadedExecutor() if getattr(node, "blocks", False) else shared
+        executor.add_node(node)
+        if executor is not shared:
+            apart.append((executor, threading.Thread(target=_spin_apart, args=[executor])))
+    for _, thread in apart:
+        thread.start()
 
-    A node may have `done` (a `threading.Event`) to end by itself, and `finish(spin_once)` to
-    leave the robot in a defined state before the graph goes away.
-    """
-    stop = stop_on_signals()
+    def spin_once() -> None:
+        shared.spin_once(timeout_sec=0.01)
+
+    events = [stop, *(node.done for node in nodes if hasattr(node, "done"))]
     try:
-        start(argv)
-    except Exception as error:  # rcl tells what is wrong with the arguments or the YAML file
-        print(f"op3_fall: {_one_line(error)}", file=sys.stderr)
-        return 2
-    try:
-        node = make()
-    except (Op3FallError, ParameterException) as error:
-        print(f"op3_fall: {_one_line(error)}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    done = getattr(node, "done", threading.Event())
-    try:
-        while not (stop.is_set() or done.is_set()):
-            executor.spin_once(timeout_sec=0.1)
-    except ExternalShutdownException:
+        while not any(event.is_set() for event in events):
+            shared.spin_once(timeout_sec=0.1)
+        for node in nodes:
+            if hasattr(node, "finish"):
+                node.finish(spin_once)
+    except _ENDED:
         pass
-    finally:
-        finish = getattr(node, "finish", None)
-        if finish is not None:
-            finish(lambda: executor.spin_once(timeout_sec=0.01))
+    for executor, thread in apart:
         executor.shutdown(timeout_sec=1.0)
+        thread.join(timeout=2.0)
+    shared.shutdown(timeout_sec=1.0)
+    for node in nodes:
         node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+def _spin_apart(executor: SingleThreadedExecutor) -> None:
+    with suppress(*_ENDED):
+        executor.spin()
 
 
 class Voice:
