@@ -124,9 +124,7 @@ def test_a_target_goes_no_further_than_its_speed_allows(dt_s: float, step: float
     guard = started()
     target, notes = guard.step(moved(KNEE, STAND[KNEE] + 0.9), STAND, dt_s)
     np.testing.assert_allclose(target, moved(KNEE, STAND[KNEE] + step), rtol=0, atol=1e-12)
-    assert notes == (
-        f"target of l_knee jumps by up to 0.9 rad; allowed is {step:.3g} rad; it was slowed down",
-    )
+    assert notes == ()
 
 
 @given(st.lists(any_targets, min_size=1, max_size=8), st.floats(0, 0.1))
@@ -140,7 +138,8 @@ def test_laws_of_every_stream_of_targets(stream: list[np.ndarray], dt_s: float) 
         assert (np.abs(target - last) <= 25 * min(dt_s, 0.02) + 1e-12).all()
         good = np.isfinite(wanted).all(axis=-1)
         np.testing.assert_array_equal(target[~good], last[~good])
-        assert bool(notes) == (not np.allclose(target, wanted, rtol=0, atol=1e-12))
+        beyond = (wanted < LOW) | (wanted > HIGH)
+        assert bool(notes) == bool((~good).any() or beyond[good].any())
         last = target
 
 

@@ -7,9 +7,10 @@ import math
 import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from op3_fall import robot
 from op3_fall.errors import BadInputError
+from op3_fall.resources import resource
 
 __all__ = ["open_folder", "print_table", "provenance", "write_csv", "write_json"]
 
@@ -53,8 +55,17 @@ def provenance(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
         "settings": dict(settings),
         "seed": seed,
         "commit": commit or "unknown",
-        "versions": {name: version(name) for name in ("op3_fall", "mujoco", "mjbatch", "numpy")},
+        "versions": {name: _version(name) for name in ("op3_fall", "mujoco", "mjbatch", "numpy")},
     }
+
+
+def _version(name: str) -> str:
+    """Of an installed package; colcon installs ours without Python's metadata."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        found = ElementTree.parse(resource("package.xml")).findtext("version")
+        return found if name == "op3_fall" and found else "unknown"
 
 
 def _in_checkout(here: Path) -> bool:

