@@ -412,3 +412,79 @@ def test_rows_out_of_step_take_new_commands_at_their_own_driver_cycles() -> None
         np.testing.assert_array_equal(reading.position[1], expected.position[0])
         np.testing.assert_array_equal(reading.effort[1], expected.effort[0])
     assert {tuple(c.rows) for c in together.cycles} == {(0,), (1,)}
+
+
+def test_a_push_at_run_time_is_that_of_a_scenario(
+    falls: tuple[Scenario, Array, SensorReading],
+) -> None:
+    scenario, states, _ = falls
+    calm = replace(scenario.take([3, 4]), push_force=np.zeros((2, 3)))
+    simulation = Simulation(2)
+
+    def push(k: int) -> None:
+        if k == 10:  # 0.2 s: the scenario's time
+            for row in (0, 1):
+                force = scenario.push_force[3 + row]
+                simulation.push("head_tilt_link", force, 0.1, np.array([row]))
+
+    pushed = run(simulation, calm, 40, each_step=push)
+    np.testing.assert_array_equal(pushed, states[:, [3, 4]])
+
+
+def test_pushes_add_up_and_end_one_by_one() -> None:
+    scenario = replace(
+        Scenario.standing(2), push_force=np.tile([1.0, 0, 0], (2, 1)),
+        push_start_s=np.full(2, 0.02), push_duration_s=np.full(2, 0.02),
+    )  # fmt: skip
+    simulation = Simulation(2)
+    command, mj = JointCommand.hold(scenario.position), simulation.model.mj
+    simulation.reset(scenario)
+    applied = simulation.batch.bind("xfrc_applied")
+    head, foot = mj.body("head_tilt_link").id, mj.body("l_ank_roll_link").id
+    seen = []
+    for k in range(30):
+        if k == 5:
+            simulation.push("head_tilt_link", [0.0, 2.0, 0.0], 0.03)
+        if k == 7:
+            simulation.push("l_ank_roll_link", [0.0, 0.0, 3.0], 0.0, np.array([1]))
+        simulation.advance(command, 1)
+        seen.append(applied[:, [head, foot], :3].copy())
+    expected = np.zeros((30, 2, 2, 3))
+    expected[10:20, :, 0, 0] = 1.0
+    expected[5:20, :, 0, 1] = 2.0
+    expected[7, 1, 1, 2] = 3.0
+    np.testing.assert_array_equal(seen, expected)
+
+
+def test_a_reset_ends_the_pushes_of_its_rows() -> None:
+    simulation, scenario = Simulation(2), Scenario.standing(2)
+    simulation.reset(scenario)
+    simulation.push("body_link", [5.0, 0.0, 0.0], 1.0)
+    simulation.push("body_link", [3.0, 0.0, 0.0], 0.004)
+    simulation.reset(scenario.take([0]), np.array([0]))
+    simulation.advance(JointCommand.hold(scenario.position), 4)  # the other row's short one ends
+    torso = simulation.model.torso_id
+    applied = simulation.batch.bind("xfrc_applied")
+    assert applied[:, torso, 0].tolist() == [0.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("body", "force", "duration", "text"),
+    [
+        ("nose", [1.0, 0, 0], 0.1, "body 'nose' is unknown; allowed are body_link, "),
+        ("body_link", [np.nan, 0, 0], 0.1,
+         "force x is nan N; allowed is from -1000 to 1000 N; choose a value of force x in that "
+         "range"),
+        ("body_link", [1.0, 0, 0], np.inf,
+         "push duration is inf s; allowed is from 0 to 60 s; choose a value of push duration in "
+         "that range"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_pushed_is_told(
+    body: str, force: list[float], duration: float, text: str
+) -> None:
+    simulation = Simulation(1)
+    simulation.reset(Scenario.standing(1))
+    with pytest.raises(BadInputError) as error:
+        simulation.push(body, force, duration)
+    assert str(error.value).startswith(text)

@@ -179,3 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("op3-fall: interrupted before the first fall was finished", file=sys.stderr)
         return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,8 +20,6 @@ from op3_fall.errors import Op3FallError
 
 __all__ = ["Voice", "run_node", "run_nodes"]
 
-_ENDED = (ExternalShutdownException, ShutdownException)
-
 
 def run_node(make: Callable[[], Node], argv: Sequence[str] | None = None) -> int:
     """Run one node until it is told to stop; exit status 0, or 2 after bad input."""
@@ -32,8 +30,7 @@ def run_nodes(make: Callable[[], Sequence[Node]], argv: Sequence[str] | None = N
     """Run nodes until SIGINT or SIGTERM, or until one is done; exit status 0, or 2 on bad input.
 
     A node may have `done` (a `threading.Event`) to end everything, and `finish(spin_once)` to
-    leave the robot in a defined state before the graph goes away. Nodes finish in the order that
-    `make` gave; a node that `blocks` (its services wait) spins in a thread of its own.
+    leave the robot in a defined state before the graph goes away, in the order that `make` gave.
     """
     stop = _stop_on_signals()
     args = sys.argv if argv is None else ["op3_fall", *argv]
@@ -64,38 +61,19 @@ def _stop_on_signals() -> threading.Event:
 
 def _spin(nodes: Sequence[Node], stop: threading.Event) -> None:
     """Until `stop`, or a node is done; then finish them one after the other."""
-    shared, apart = SingleThreadedExecutor(), []
+    executor = SingleThreadedExecutor()
     for node in nodes:
-        executor = SingleThreadedExecutor() if getattr(node, "blocks", False) else shared
         executor.add_node(node)
-        if executor is not shared:
-            apart.append((executor, threading.Thread(target=_spin_apart, args=[executor])))
-    for _, thread in apart:
-        thread.start()
-
-    def spin_once() -> None:
-        shared.spin_once(timeout_sec=0.01)
-
     events = [stop, *(node.done for node in nodes if hasattr(node, "done"))]
-    try:
+    with suppress(ExternalShutdownException, ShutdownException):
         while not any(event.is_set() for event in events):
-            shared.spin_once(timeout_sec=0.1)
+            executor.spin_once(timeout_sec=0.1)
         for node in nodes:
             if hasattr(node, "finish"):
-                node.finish(spin_once)
-    except _ENDED:
-        pass
-    for executor, thread in apart:
-        executor.shutdown(timeout_sec=1.0)
-        thread.join(timeout=2.0)
-    shared.shutdown(timeout_sec=1.0)
+                node.finish(lambda: executor.spin_once(timeout_sec=0.01))
+    executor.shutdown(timeout_sec=1.0)
     for node in nodes:
         node.destroy_node()
-
-
-def _spin_apart(executor: SingleThreadedExecutor) -> None:
-    with suppress(*_ENDED):
-        executor.spin()
 
 
 class Voice:

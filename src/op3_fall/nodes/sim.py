@@ -67,7 +67,7 @@ class SimNode(Node):
         self._topics = DriverTopics(self, lambda: self._twin.driver, self._lock)
         self._offer()
         self._last_report = time.monotonic(), 0
-        self._thread = threading.Thread(target=self._run, name="simulation")
+        self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
         if start:
             self._twin.start_s = time.time()
             self._thread.start()
@@ -100,7 +100,10 @@ class SimNode(Node):
             self.stop_soon()
 
     def _sleep(self, seconds: float) -> None:
-        time.sleep(min(seconds, 0.5))
+        if seconds > 0:
+            self._ended.wait(seconds)
+        else:
+            time.sleep(0)  # lets other threads run, which an event does not
 
     def cycle(self) -> None:
         """One driver cycle, and all that it publishes."""
