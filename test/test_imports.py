@@ -12,13 +12,16 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 PURE = {
     "__init__", "action", "attitude", "blocks", "compliance", "control_table", "controller",
-    "driver", "driver_goals", "driver_inbox", "driver_modules", "errors", "estop",
-    "fall_detection", "gain_schedule", "gain_writer", "impact_detection", "metrics",
-    "observation", "onnx_scan", "policy", "policy_codec", "readings", "records", "reflex",
-    "robot", "rotations", "safety", "safety_config", "scenarios", "sensor_guard", "sensors",
+    "driver", "driver_controller", "driver_events", "driver_goals", "driver_inbox",
+    "driver_modules", "driver_ownership", "driver_packets", "errors", "estop", "fall_detection",
+    "gain_schedule", "gain_writer", "impact_detection", "metrics", "motion_pages", "observation",
+    "onnx_scan", "pacing", "policy", "policy_codec", "readings", "records", "reflex", "robot",
+    "rotations", "safety", "safety_config", "scenarios", "sensor_guard", "sensors", "servo_bank",
     "settings", "signals", "torque_log", "truth",
 }  # fmt: skip
-SIMULATING = {"bench", "convergence", "experiments", "model", "simulation", "sweep"}
+SIMULATING = {
+    "bench", "convergence", "experiments", "model", "simulation", "sweep", "twin", "viewer",
+}
 # mujoco_menagerie is asked for by name only, on first use.
 SIMULATION_PACKAGES = {"numpy", "mujoco", "mjbatch", "mujoco_menagerie"}
 DRAWING = {"fall_graphs", "plots", "rendering", "video"}

@@ -37,9 +37,15 @@ def test_rounds_start_every_period_whatever_they_take() -> None:
     assert pacer.missed == 0
 
 
-def test_a_late_round_starts_3_ms_later_and_is_not_made_up_for() -> None:
-    found, pacer = starts([0.009, 0.001, 0.001])
-    assert found == [8, 20, 28]  # done at 17, 1 ms late
+def test_late_rounds_are_made_up_for_at_once() -> None:
+    found, pacer = starts([0.020, 0.001, 0.001, 0.001, 0.001])
+    assert found == [8, 28, 29, 32, 40]  # due at 16, 24 and 32
+    assert pacer.missed == 2
+
+
+def test_more_than_a_tenth_of_a_second_is_lost() -> None:
+    found, pacer = starts([0.2, 0.001, 0.001])
+    assert found == [8, 208, 216]
     assert pacer.missed == 1
 
 

@@ -152,8 +152,8 @@ def _tilt_rate(gravity: Array, angular_velocity: Array) -> Array:
 
     cos(tilt) = -g_z and dg/dt = g x omega, hence the rate is (g x omega)_z / sin(tilt).
     """
-    across = gravity[..., 0] * angular_velocity[..., 1] - gravity[..., 1] * angular_velocity[..., 0]
-    sine = np.sqrt(gravity[..., 0] ** 2 + gravity[..., 1] ** 2)
+    (gx, gy), (wx, wy) = (np.moveaxis(v[..., :2], -1, 0) for v in (gravity, angular_velocity))
+    across, sine = gx * wy - gy * wx, np.sqrt(gx * gx + gy * gy)
     # Upright every rotation tilts: there is no direction of lean yet to project on.
     return np.where(sine > 0.02, across / np.maximum(sine, 0.02), _norm(angular_velocity[..., :2]))
 

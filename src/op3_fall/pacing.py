@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a loop at its period as the OP3's driver does, and measures how well that goes."""
+"""Keeps a loop at its period, and measures how well that goes."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-__all__ = ["CycleTimes", "Pacer"]
+__all__ = ["CycleTimes", "Pacer", "spread"]
 
 _LATE_S = 1e-4
-_RECOVERY_S = 3e-3
+_MOST_LAG_S = 0.1
 
 
 class Pacer:
-    """Start times of a loop's rounds, by robotis_controller's rule.
+    """Start times of a loop's rounds.
 
-    A round that is more than 0.1 ms late is a missed deadline; the next one then starts 3 ms later
-    and nothing is made up for. So simulated time falls behind the clock for good.
+    A round that is more than 0.1 ms late is a missed deadline, as robotis_controller counts them.
+    The driver then skips: its robot's time goes on anyway. A simulation's does not, so late rounds
+    are made up for at once, until it is 0.1 s behind; beyond, the time is lost.
     """
 
     def __init__(self, now: Callable[[], float], sleep: Callable[[float], object]) -> None:
@@ -32,19 +33,14 @@ class Pacer:
         """Deadlines missed since the start."""
 
     def wait(self, period_s: float) -> None:
-        """Return when the next round is due; at once if the period is 0."""
+        """Return when the next round is due; at once if it is late or the period is 0."""
         self._due_s += period_s
         late = self._now() - self._due_s
-        if period_s == 0:
-            self._due_s += late
-            self._sleep(0)  # let other threads run
-            return
-        if late > _LATE_S:
+        if period_s and late > _LATE_S:
             self.missed += 1
-            late = -min(_RECOVERY_S, period_s)
-            self._due_s = self._now() - late
-        if late < 0:
-            self._sleep(-late)
+        if period_s == 0 or late > _MOST_LAG_S:
+            self._due_s += late
+        self._sleep(max(-late, 0.0))  # 0 lets other threads run
 
     def restart(self) -> None:
         """After a pause the next round is due at once."""
@@ -66,14 +62,12 @@ class CycleTimes:
             self._impact.append(took_s)
 
     def summary(self) -> dict[str, float]:
-        """Median and 99th percentile in ms, NaN where there has been no cycle."""
-        return {
-            f"{name}_{label}_ms": 1e3 * _percentile(times, percent)
-            for name, times in (("cycle", self._all), ("impact_cycle", self._impact))
-            for label, percent in (("median", 50), ("p99", 99))
-        }
+        """Median, 99th percentile and maximum in ms, NaN where there has been no cycle."""
+        return spread("cycle", self._all) | spread("impact_cycle", self._impact)
 
 
-def _percentile(times: Iterable[float], percent: float) -> float:
-    values = list(times)
-    return float(np.percentile(values, percent)) if values else float("nan")
+def spread(name: str, times_s: Iterable[float]) -> dict[str, float]:
+    """Median, 99th percentile and maximum in ms, NaN if there are no times."""
+    times = 1e3 * np.array(list(times_s) or [np.nan])
+    percentiles = zip(("median", "p99", "max"), np.percentile(times, (50, 99, 100)), strict=True)
+    return {f"{name}_{label}_ms": float(value) for label, value in percentiles}

@@ -50,6 +50,10 @@ class SimConfig:
     """How long it lasts, s."""
     push_after_s: float = setting(1.0, 0.0, 60.0, unit="s", label="push start")
     """When it begins, s of simulated time."""
+    seed: int = setting(-1, -1, 2**31)
+    """The experiment's seed for the jitter of push and start pose; -1: no jitter."""
+    fall: int = setting(1, 1, 10**6, label="number of the fall")
+    """Which of the experiment's falls, from 1; falls 1 and 2 are alike, 3 and 4, and so on."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated.
@@ -140,9 +144,11 @@ def _start(config: SimConfig) -> Scenario:
     push = PushSpec(
         force_n=config.push_force_n, duration_s=config.push_duration_s,
         direction_deg=config.push_direction_deg, start_s=config.push_after_s,
-        force_jitter=0, direction_jitter_deg=0, pose_jitter_deg=0,
     )  # fmt: skip
-    standing = pushed_stand(push, [0], seed=0)
+    if config.seed >= 0:
+        return pushed_stand(push, [(config.fall - 1) // 2], seed=config.seed)
+    sure = replace(push, force_jitter=0, direction_jitter_deg=0, pose_jitter_deg=0)
+    standing = pushed_stand(sure, [0], seed=0)
     return replace(standing, position=robot.POSES[config.start_pose][None])
 
 

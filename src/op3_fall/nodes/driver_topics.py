@@ -3,6 +3,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from op3_fall.twin import TwinCycle
 
 __all__ = ["DriverTopics"]
 
+_REMEMBERED = 64
+"""Cycles whose time of publication is kept: half a second."""
 _SILENCE_S = 5.0
 """The same warning is not logged again for so long."""
 
@@ -49,6 +52,9 @@ class DriverTopics:
         """
         self._node, self._driver, self._lock = node, driver, lock
         self._told: dict[str, float] = {}
+        self._published: dict[int, float] = {}
+        self.latencies_s: deque[float] = deque(maxlen=6000)
+        """Time from joint states to the targets that bear their stamp, the latest ones, s."""
         self._imu = node.create_publisher(Imu, topics.IMU, 1)
         self._present = node.create_publisher(JointState, topics.PRESENT, 10)
         self._goal = node.create_publisher(JointState, topics.GOAL, 10)
@@ -62,8 +68,7 @@ class DriverTopics:
 
     def _subscribe(self) -> None:
         for kind, topic, depth, take in (
-            (JointState, topics.SET_JOINT_STATES, 10,
-             lambda d, m: d.set_joint_states(m.name, list(m.position))),
+            (JointState, topics.SET_JOINT_STATES, 10, self._take_targets),
             (SyncWriteItem, topics.SYNC_WRITE, 10,
              lambda d, m: d.sync_write_item(m.item_name, m.joint_name, list(m.value))),
             (WriteControlTable, "/robotis/write_control_table", 5,
@@ -82,6 +87,12 @@ class DriverTopics:
             (String, "/robotis/dxl_torque", 1, lambda d, m: d.dxl_torque()),
         ):  # fmt: skip
             self._node.create_subscription(kind, topic, self._guarded(take), depth)
+
+    def _take_targets(self, driver: Driver, message: JointState) -> None:
+        published = self._published.get(_milliseconds(conversions.time_of(message.header)))
+        if published is not None:
+            self.latencies_s.append(time.perf_counter() - published)
+        driver.set_joint_states(message.name, list(message.position))
 
     def _guarded(self, take: Callable[[Driver, Any], None]) -> Callable[[Any], None]:
         def callback(message: Any) -> None:
@@ -165,6 +176,9 @@ class DriverTopics:
         self._present.publish(
             conversions.joint_state(time_s, reading.position, reading.velocity, reading.effort)
         )
+        self._published[_milliseconds(time_s)] = time.perf_counter()
+        if len(self._published) > _REMEMBERED:
+            del self._published[next(iter(self._published))]
         self._goal.publish(conversions.joint_state(time_s, driver.goal, _ZEROS, _ZEROS))
         events = driver.events
         for owners in events.module_maps:
@@ -183,6 +197,11 @@ class DriverTopics:
             self._power.publish(message)
         for text in events.warnings:
             self.warn(text)
+
+
+def _milliseconds(time_s: float) -> int:
+    """A stamp on its way through messages and floats is exact to a microsecond, not to the bit."""
+    return round(time_s * 1e3)
 
 
 _NAMES = list(robot.JOINTS)

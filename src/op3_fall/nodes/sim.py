@@ -3,7 +3,7 @@
 
 All stamps, and /clock, are simulated time. It starts at the wall clock and advances by 8 ms a
 driver cycle, so that at a real-time factor of 1 it is the driver's wall clock, and nodes that do
-not follow /clock see stamps as fresh as the robot's. A reset does not set it back.
+not follow /clock see stamps as fresh as the robot's. A reset sets it forward by 1 s.
 """
 
 import sys
@@ -27,12 +27,14 @@ from op3_fall.nodes import conversions
 from op3_fall.nodes.driver_topics import DriverTopics
 from op3_fall.nodes.parameters import Settings
 from op3_fall.nodes.running import run_node
-from op3_fall.pacing import CycleTimes, Pacer
+from op3_fall.pacing import CycleTimes, Pacer, spread
 from op3_fall.twin import SimConfig, Twin
 from op3_fall.viewer import Viewer
 
 __all__ = ["SimNode", "main"]
 
+_RESET_S = 1.0
+"""Stamps jump by this at a reset, as when a driver is started again: estimators begin afresh."""
 _SLOW = 0.98
 """Below this share of the wanted real-time factor the node warns."""
 
@@ -146,7 +148,7 @@ class SimNode(Node):
         """The robot as at the start, with the parameters as they are now."""
         try:
             with self._lock:
-                fresh = Twin(self._settings[SimConfig], self._twin.time_s)
+                fresh = Twin(self._settings[SimConfig], self._twin.time_s + _RESET_S)
                 self._twin.driver.abort()
                 self._twin = fresh
         except BadInputError as error:
@@ -171,6 +173,7 @@ class SimNode(Node):
         wanted = self._settings[SimConfig].real_time_factor
         values = {
             "real_time_factor": factor, **self._times.summary(),
+            **spread("command_latency", list(self._topics.latencies_s)),
             "missed_deadlines": self._pacer.missed, "paused": self._paused.is_set(),
         }  # fmt: skip
         status = DiagnosticStatus(level=DiagnosticStatus.OK, name="sim", message="keeps time")
