@@ -14,8 +14,6 @@ def files(pattern: str) -> list[str]:
 
 
 data_files = [
-    ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
-    (f"share/{NAME}", ["package.xml"]),
     (f"share/{NAME}/models", files("models/*.xml")),
     (f"share/{NAME}/config", files("config/*")),
 ]

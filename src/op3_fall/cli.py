@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.experiment import Experiment
-from op3_fall.ros_commands import RosRobot, RosSim, run_ros
+from op3_fall.ros_commands import RosRobot, RosSim, check_ros, run_ros
 from op3_fall.scenarios import PushSpec
 from op3_fall.sweep import Grid
 
@@ -65,6 +65,16 @@ class BenchSim:
     """Folder for summary.json."""
     seconds: float = 2.0
     """Time to spend on each figure, s."""
+
+
+@dataclass(frozen=True)
+class BenchRos:
+    """The ROS 2 graph: sensor to command, CPU share and memory of each node, real-time factor."""
+
+    out: Path = Path("results/bench_ros")
+    """Folder for summary.json."""
+    seconds: float = 60.0
+    """Time to measure each graph, s."""
 
 
 @contextmanager
@@ -130,16 +140,24 @@ def _bench_sim(args: BenchSim) -> int:
     return 0
 
 
+def _bench_ros(args: BenchRos) -> int:
+    check_ros()
+    from op3_fall.bench_ros import bench_ros
+
+    bench_ros(args.out, seconds=args.seconds)
+    return 0
+
+
 _COMMANDS = {
     "experiment": Experiment, "sweep": Sweep, "plot": Plot, "convergence": Convergence,
 }  # fmt: skip
 _GROUPS = {
     "ros": ("The ROS 2 graph, without `launch`.", {"sim": RosSim, "robot": RosRobot}),
-    "bench": ("Benchmarks.", {"sim": BenchSim}),
+    "bench": ("Benchmarks.", {"sim": BenchSim, "ros": BenchRos}),
 }
 _RUN = {
     Experiment: _experiment, Sweep: _sweep, Plot: _plot, Convergence: _convergence,
-    BenchSim: _bench_sim, RosSim: run_ros, RosRobot: run_ros,
+    BenchSim: _bench_sim, BenchRos: _bench_ros, RosSim: run_ros, RosRobot: run_ros,
 }  # fmt: skip
 
 

@@ -59,7 +59,7 @@ class ReflexConfig:
 
     control_period_s: float = setting(0.02, 0.008, 0.1, unit="s")
     """Time between two targets, s; the driver's cycle is 0.008 s."""
-    linger_s: float = setting(1.0, 0.0, 60.0, unit="s")
+    linger_s: float = setting(1.0, 0.0, 3600.0, unit="s")
     """Targets go on for this long once the robot is down, s; then the driver holds the last."""
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from op3_fall.bringup import Process, environment, parameters, supervise
 from op3_fall.errors import BadInputError, check_range
 from op3_fall.resources import resource
 
-__all__ = ["RosRobot", "RosSim", "run_ros"]
+__all__ = ["RosRobot", "RosSim", "check_ros", "run_ros"]
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,22 @@ def _overrides(args: RosSim | RosRobot) -> dict[str, dict[str, object]]:
     return nodes
 
 
-def _check(args: RosSim | RosRobot) -> None:
-    """Refuse here what the nodes would refuse one by one."""
+def check_ros() -> None:
+    """See that ROS 2 and this package's messages are there.
+
+    Raises:
+        BadInputError: they are not.
+    """
     if find_spec("rclpy") is None or find_spec("op3_fall.msg") is None:
         raise BadInputError(
             f"ROS 2 is not in this environment ({sys.prefix}); needed are rclpy and this "
             "package's messages; run `make ros`, or build with colcon and source its setup.bash"
         )
+
+
+def _check(args: RosSim | RosRobot) -> None:
+    """Refuse here what the nodes would refuse one by one."""
+    check_ros()
     for path, what in ((args.policy, "policy"), (args.params, "parameter file")):
         if path and not Path(path).is_file():
             raise BadInputError(f"{what} '{path}' is no file; allowed is one; correct the path")
