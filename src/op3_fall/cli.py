@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -87,6 +88,8 @@ def _progress(label: str) -> Iterator[Callable[[float], None]]:
 
 
 def _experiment(args: Experiment) -> int:
+    if args.ros:
+        return _ros_experiment(args)
     from op3_fall.experiment import run_experiment, table
     from op3_fall.results import print_table
 
@@ -112,17 +115,29 @@ def _sweep(args: Sweep) -> int:
     return 0
 
 
+def _ros_experiment(args: Experiment) -> int:
+    from op3_fall.ros_experiment import run_ros_experiment
+
+    with _progress(f"{args.falls} falls") as progress:
+        summary = run_ros_experiment(args, progress)
+    return _tell_bags(summary, args.out)
+
+
 def _plot(args: Plot) -> int:
-    from op3_fall.replay import plot_bags, table
+    from op3_fall.replay import plot_bags
+
+    return _tell_bags(plot_bags(args.bags, args.out), args.out)
+
+
+def _tell_bags(summary: dict[str, Any], out: Path) -> int:
+    from op3_fall.replay import table
     from op3_fall.results import print_table
 
-    summary = plot_bags(args.bags, args.out)
     for bag in summary["bags"]:
         for note in bag["notes"]:
             print(f"op3-fall: torque log '{bag['bag']}': {note}", file=sys.stderr)
     print_table("Recorded falls, from the first impact felt on", *table(summary))
-    print(f"Graphs: {args.out / 'envelope.png'}, {args.out}/bag_*.png; "
-          f"numbers: {args.out / 'summary.json'}")  # fmt: skip
+    print(f"Graphs: {out / 'envelope.png'}, {out}/bag_*.png; numbers: {out / 'summary.json'}")
     return 0
 
 

@@ -56,6 +56,8 @@ class Experiment:
     """'human' replays the first pair in a window."""
     bag: bool = False
     """Also write the torque log of every fall as a rosbag2 (MCAP)."""
+    ros: bool = False
+    """Let the falls happen in the ROS 2 graph, in real time, and draw what it recorded."""
 
     def __post_init__(self) -> None:
         """Refuse counts and times that make no experiment.
@@ -218,7 +220,8 @@ def summarise(
         m: asdict(metrics.paired_difference(v[~compliant], v[compliant], seed=seed))
         for m, v in scores.items()
     }
-    settings = {k: v for k, v in asdict(experiment).items() if k not in ("out", "video", "render")}
+    aside = ("out", "video", "render", "ros")
+    settings = {k: v for k, v in asdict(experiment).items() if k not in aside}
     falls = [
         {
             "fall": k + 1,

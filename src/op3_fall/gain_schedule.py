@@ -26,7 +26,8 @@ __all__ = ["GainConfig", "GainPhase", "GainSchedule", "Scales"]
 Array = NDArray[np.float64]
 _LEAD_S = 0.1
 """The policy's targets lead from the measured pose to its goal within this time of the alarm;
-before, the goal that the driver reports is not yet the pose that counts as reached."""
+before, the goal that the driver reports is not yet the pose that counts as reached, and what is
+felt is of an earlier fall or of the take-over: no part can reach the floor so soon."""
 
 
 class GainPhase(IntEnum):
@@ -123,6 +124,7 @@ class GainSchedule:
         """What holds while a fault or the e-stop lasts."""
         self._posture: Array | None = None
         self._alarm_s = np.inf
+        self._felt_before = np.int64(0)
         self.change(gains, compliance)
 
     def change(self, gains: GainConfig, compliance: ComplianceConfig) -> None:
@@ -141,6 +143,15 @@ class GainSchedule:
     def _rearm(self) -> None:
         self._posture = None
         self._schedule = ComplianceSchedule(self._gains.servo, (), self._compliance)
+
+    @property
+    def busy(self) -> bool:
+        """A fall is under way, or its gains are not back yet; otherwise `standing` will do."""
+        return self._posture is not None
+
+    def standing(self) -> Scales:
+        """The scales of a robot that does not fall."""
+        return self._by_mode(Phase.STIFF, 1.0, 1.0)
 
     def step(
         self, time_s: float, position: Array, goal: Array, fall: FallEstimate,
@@ -161,18 +172,24 @@ class GainSchedule:
         error = np.inf
         if self._posture is not None and time_s - self._alarm_s >= _LEAD_S:
             error = float(pose_error(position, goal, self._posture))
-        impact = _without_effort(impact, fall) if np.isnan(impact.torque_load) else impact
+        else:
+            self._felt_before = impact.count
+        felt = replace(impact, count=impact.count - self._felt_before)
+        impact = _without_effort(felt, fall) if np.isnan(impact.torque_load) else felt
         stiffness, damping = self._schedule.step(np.float64(time_s), np.float64(error), impact)
         phase = Phase(int(self._schedule.phase))
         if not falling and self._posture is not None and phase in (Phase.STIFF, Phase.DONE):
             self._rearm()
             phase = Phase.STIFF
+        return self._by_mode(phase, float(stiffness), float(damping))
+
+    def _by_mode(self, phase: Phase, stiffness: float, damping: float) -> Scales:
         if self._gains.mode == "stiff":
             return Scales(GainPhase.STIFF, 1.0, 1.0)
         if self._gains.mode == "soft":
             soft = self._compliance
             return Scales(GainPhase.SOFT, soft.stiffness_scale, soft.damping_scale)
-        return Scales(GainPhase(phase), float(stiffness), float(damping))
+        return Scales(GainPhase(phase), stiffness, damping)
 
 
 def _without_effort(impact: ImpactEstimate, fall: FallEstimate) -> ImpactEstimate:

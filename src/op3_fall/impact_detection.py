@@ -31,8 +31,8 @@ class SpikeRule:
     """So does a step of the gains while the joints move, but it is over sooner, s."""
     gain_step: float = setting(0.2, 0.0, 10.0)
     """A P gain that changes by more than this share is such a step; the slow ramp back is not."""
-    goal_step_rad: float = setting(0.2, 0.0, 3.2, unit="rad")
-    """A goal that jumps by more than this in any joint is such a step."""
+    goal_step_rad: float = setting(0.1, 0.0, 60.0, unit="rad")
+    """Goals that jump by more than this, summed over the joints, are such a step: 1.9 N m."""
     refractory_s: float = setting(0.06, 0.0, 2.0, unit="s")
     """Spikes closer than this to an onset belong to the same impact."""
 
@@ -66,7 +66,7 @@ class ImpactDetector:
 
     def expect(self, command: JointCommand, time_s: Array) -> None:
         """Tell which command goes out at `time_s` (...), so that its own spike is not heard."""
-        goal = np.abs(command.position - self._goal).max(axis=-1) > self.rule.goal_step_rad
+        goal = np.abs(command.position - self._goal).sum(axis=-1) > self.rule.goal_step_rad
         gains = (np.abs(command.p_gain / self._p_gain - 1) > self.rule.gain_step).any(axis=-1)
         deaf_s = np.where(gains, self.rule.deaf_after_gains_s, 0.0)
         deaf_s = np.where(goal, self.rule.deaf_after_command_s, deaf_s)

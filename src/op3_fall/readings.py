@@ -17,7 +17,7 @@ from op3_fall import robot
 from op3_fall.errors import BadInputError
 from op3_fall.signals import SensorReading
 
-__all__ = ["ReadingAssembler"]
+__all__ = ["JointOrder", "ReadingAssembler"]
 
 Array = NDArray[np.float64]
 
@@ -39,6 +39,57 @@ class _Joints(NamedTuple):
     effort: Array
 
 
+class JointOrder:
+    """Sorts joint states into driver order; the mapping is found once for each list of names."""
+
+    def __init__(self) -> None:
+        """No names yet."""
+        self._names: list[str] | None = None
+        self._index: NDArray[np.intp] = np.arange(0)
+
+    def columns(
+        self, names: Sequence[str], position: ArrayLike, velocity: ArrayLike, effort: ArrayLike
+    ) -> tuple[Array, Array, Array]:
+        """Position, velocity and effort (20,) each; empty velocity and effort count as zeros.
+
+        Raises:
+            BadInputError: joints are missing, unknown or double, or lengths differ.
+        """
+        self._map(names)
+        columns = {"positions": position, "velocities": velocity, "efforts": effort}
+        first, second, third = (self._column(name, v) for name, v in columns.items())
+        return first, second, third
+
+    def _map(self, names: Sequence[str]) -> None:
+        """Find the column of each joint, once for each new list of names."""
+        names = list(names)
+        if names == self._names:
+            return
+        unknown = [name for name in names if name not in robot.JOINT_INDEX]
+        missing = [name for name in robot.JOINTS if name not in names]
+        double = sorted({name for name in names if names.count(name) > 1})
+        for problem, found in (("unknown", unknown), ("missing", missing), ("twice", double)):
+            if found:
+                raise BadInputError(
+                    f"joint states: {', '.join(found)} {'are' if len(found) > 1 else 'is'} "
+                    f"{problem}; allowed is each of the OP3's 20 joints once; check the driver's "
+                    "robot file"
+                )
+        self._index = np.array([names.index(name) for name in robot.JOINTS])
+        self._names = names
+
+    def _column(self, what: str, values: ArrayLike) -> Array:
+        array = np.array(values, dtype=float)
+        if len(array) == 0 and what != "positions":
+            return np.zeros(robot.NUM_JOINTS)
+        if len(array) != robot.NUM_JOINTS:
+            raise BadInputError(
+                f"joint states have {len(array)} {what} for {robot.NUM_JOINTS} names; allowed is "
+                "one a name; check what publishes them"
+            )
+        return array[self._index]
+
+
 class ReadingAssembler:
     """Pairs the messages of one robot; a reading has the stamp of its joint states."""
 
@@ -49,8 +100,7 @@ class ReadingAssembler:
         self._imu: _Imu | None = None
         self._waiting: _Joints | None = None
         self._joints_s: float | None = None
-        self._names: list[str] | None = None
-        self._order: NDArray[np.intp] = np.arange(0)
+        self._order = JointOrder()
 
     def imu(
         self, time_s: float, angular_velocity: ArrayLike, linear_acceleration: ArrayLike,
@@ -96,10 +146,7 @@ class ReadingAssembler:
         Raises:
             BadInputError: joints are missing, unknown or double, or lengths differ.
         """
-        self._map(names)
-        columns = {"positions": position, "velocities": velocity, "efforts": effort}
-        arrays = (self._column(name, values) for name, values in columns.items())
-        new = _Joints(time_s, *arrays)
+        new = _Joints(time_s, *self._order.columns(names, position, velocity, effort))
         self.effort_available |= bool(np.any(np.nan_to_num(new.effort)))
         last_s, self._joints_s = self._joints_s, time_s
         if time_s == last_s:
@@ -113,35 +160,6 @@ class ReadingAssembler:
         if before is None or imu is None or went_back:
             return None
         return self._reading(before) if abs(imu.time_s - before.time_s) <= MAX_APART_S else None
-
-    def _map(self, names: Sequence[str]) -> None:
-        """Find the column of each joint, once for each new list of names."""
-        names = list(names)
-        if names == self._names:
-            return
-        unknown = [name for name in names if name not in robot.JOINT_INDEX]
-        missing = [name for name in robot.JOINTS if name not in names]
-        double = sorted({name for name in names if names.count(name) > 1})
-        for problem, found in (("unknown", unknown), ("missing", missing), ("twice", double)):
-            if found:
-                raise BadInputError(
-                    f"joint states: {', '.join(found)} {'are' if len(found) > 1 else 'is'} "
-                    f"{problem}; allowed is each of the OP3's 20 joints once; check the driver's "
-                    "robot file"
-                )
-        self._order = np.array([names.index(name) for name in robot.JOINTS])
-        self._names = names
-
-    def _column(self, what: str, values: ArrayLike) -> Array:
-        array = np.array(values, dtype=float)
-        if len(array) == 0 and what != "positions":
-            return np.zeros(robot.NUM_JOINTS)
-        if len(array) != robot.NUM_JOINTS:
-            raise BadInputError(
-                f"joint states have {len(array)} {what} for {robot.NUM_JOINTS} names; allowed is "
-                "one a name; check what publishes them"
-            )
-        return array[self._order]
 
     def _reading(self, joints: _Joints) -> SensorReading:
         assert self._imu is not None

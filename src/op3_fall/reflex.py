@@ -125,8 +125,8 @@ class FallReflex:
         over = phase == FallPhase.NORMAL or now - self._down_since > self.config.linger_s
         begins = not self._active and phase in (FallPhase.FALLING, FallPhase.IMPACT)
         self._active = not over and (self._active or begins)
-        if begins:
-            self._moving = False
+        self._moving &= not begins
+        if begins or (owned and not self._moving):  # the pose is due as soon as it can act
             self._due_s = now
         # Half a driver cycle of tolerance: stamps jitter, and 20 ms lie between two cycles.
         if not self._active or hold or now < self._due_s - 0.004:

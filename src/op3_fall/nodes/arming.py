@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import Imu, JointState
 from std_srvs.srv import Trigger
 
-from op3_fall.errors import Op3FallError
+from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.estop import EStop, EStopState
 from op3_fall.msg import EStop as EStopMessage
 from op3_fall.msg import FallState, TorqueLoad
 from op3_fall.nodes import conversions, topics
+from op3_fall.nodes.latest import Latest
 from op3_fall.nodes.parameters import Settings
 from op3_fall.nodes.running import Voice
-from op3_fall.nodes.senses import Senses
-from op3_fall.safety import Health, Level, SafetyConfig
+from op3_fall.readings import JointOrder
+from op3_fall.safety import SafetyConfig
 from op3_fall.settings import check_settings, choice
 from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
@@ -51,9 +53,9 @@ class ArmedNode(LifecycleNode):
         )
         self.voice = Voice(self)
         self.armed = False
-        self.senses: Senses | None = None
         self.fall: FallEstimate | None = None
         self._fall_s = 0.0
+        self._order = JointOrder()
         self._listening: list[Any] = []
         self._estop = EStop()
         self._estop_states = self.create_publisher(
@@ -79,12 +81,23 @@ class ArmedNode(LifecycleNode):
         """Load and check; raises `Op3FallError` to refuse."""
         raise NotImplementedError
 
-    def on_load(self, reading: SensorReading, fall: FallEstimate, impact: ImpactEstimate) -> None:
-        """Everything about one reading is there."""
+    needs_imu = False
+    """`prepare` sets it where readings must have their IMU's part."""
+
+    @property
+    def busy(self) -> bool:
+        """Readings matter although no fall is under way."""
+        return False
+
+    def on_fall(self, reading: SensorReading, fall: FallEstimate, impact: ImpactEstimate) -> None:
+        """Everything about one reading of a fall is there."""
         raise NotImplementedError
 
-    def on_reading(self, reading: SensorReading, health: Health) -> None:
-        """A reading came; the detectors have not judged it yet."""
+    def on_standing(self, time_s: float) -> None:
+        """The robot stands, says the detector of the reading with that stamp."""
+
+    def on_cycle(self) -> None:
+        """The driver has run a cycle; the detectors have not judged it yet."""
 
     def parameters_changed(self) -> None:
         """Accepted changes of parameters are to be taken up."""
@@ -101,13 +114,12 @@ class ArmedNode(LifecycleNode):
         except Op3FallError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
-        self.senses = Senses(self, self.settings[SafetyConfig], self.on_reading)
+        self._present = Latest(self, JointState, topics.PRESENT, self.on_cycle)
+        self._loads = Latest(self, TorqueLoad, topics.TORQUE_LOAD, self._on_torque_load)
+        self._imu = Latest(self, Imu, topics.IMU) if self.needs_imu else None
         self._listening = [
             self.create_subscription(
                 FallState, topics.FALL_STATE, self._on_fall_state, topics.RELIABLE
-            ),
-            self.create_subscription(
-                TorqueLoad, topics.TORQUE_LOAD, self._on_torque_load, topics.RELIABLE
             ),
         ]
         return super().on_configure(state)
@@ -127,11 +139,12 @@ class ArmedNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen no longer."""
-        if self.senses is not None:
-            self.senses.close()
+        for topic in (self._present, self._loads, self._imu):
+            if topic is not None:
+                topic.close()
         for subscription in self._listening:
             self.destroy_subscription(subscription)
-        self.senses, self._listening, self.fall = None, [], None
+        self._listening, self.fall = [], None
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -148,18 +161,41 @@ class ArmedNode(LifecycleNode):
     # Input.
 
     def _on_parameters(self) -> None:
-        if self.senses is not None:
-            self.senses.guard.config = self.settings[SafetyConfig]
         self.parameters_changed()
 
     def _on_fall_state(self, message: FallState) -> None:
         self.fall = conversions.fall_estimate(message)
         self._fall_s = conversions.time_of(message.header)
 
-    def _on_torque_load(self, message: TorqueLoad) -> None:
-        reading = self.senses.reading if self.senses is not None else None
-        if reading is not None and self.fall is not None:
-            self.on_load(reading, self.fall, conversions.impact_estimate(message))
+    def _on_torque_load(self) -> None:
+        """The detector's last message about a reading."""
+        if self.fall is None:
+            return
+        if not (self.under_way or self.busy):
+            self.on_standing(self._fall_s)
+            return
+        reading, load = self._reading(), self._loads.message
+        if reading is not None and load is not None:
+            self.on_fall(reading, self.fall, conversions.impact_estimate(load))
+
+    def _reading(self) -> SensorReading | None:
+        """What the driver published last; without an IMU's part where none is needed."""
+        joints = self._present.message
+        imu = self._imu.message if self._imu is not None else Imu()
+        if joints is None or imu is None:
+            return None
+        try:
+            columns = self._order.columns(
+                joints.name, joints.position, joints.velocity, joints.effort
+            )
+        except BadInputError as error:
+            self.voice.error("joints", str(error))
+            return None
+        return conversions.sensor_reading(conversions.time_of(joints.header), columns, imu)
+
+    def now_s(self) -> float:
+        """The node's clock, which stands still with a paused simulator."""
+        return self.get_clock().now().nanoseconds * 1e-9
 
     # Trust.
 
@@ -176,19 +212,15 @@ class ArmedNode(LifecycleNode):
     def fault(self) -> str:
         """Why targets must hold and gains be damped now, empty if they need not.
 
-        Sensors that fail count only during a fall: damping a robot that stands would fell it.
+        Sensors that fail silence the detector. That counts only during a fall: damping a robot
+        that stands would fell it.
         """
         if self._estop.active:
             return f"e-stop: {self._estop.reason}"
-        if self.senses is None or not self.under_way:
-            return ""
-        health = self.senses.health()
-        if health.level == Level.FAULT:
-            return health.reason
-        age, allowed = self.senses.now_s() - self._fall_s, self.settings[SafetyConfig]
-        if age > allowed.fault_after_s:
-            return (f"fall detector is silent for {age:.3f} s; allowed is "
-                    f"{allowed.fault_after_s:g} s; check that it runs")  # fmt: skip
+        age, allowed = self.now_s() - self._fall_s, self.settings[SafetyConfig].fault_after_s
+        if self.under_way and age > allowed:
+            return (f"latest fall state is {age:.3f} s old; allowed is {allowed:g} s; check the "
+                    "driver and fall_detector, and that they use this clock")  # fmt: skip
         return ""
 
     # E-stop.

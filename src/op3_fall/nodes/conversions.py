@@ -22,7 +22,7 @@ from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
 __all__ = [
     "fall_estimate", "fall_state", "header", "impact_estimate", "imu", "joint_gains",
-    "joint_state", "sync_write", "time_of", "torque_load", "vector",
+    "joint_state", "sensor_reading", "sync_write", "time_of", "torque_load", "vector",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -74,6 +74,18 @@ def _vector3(values: ArrayLike) -> Vector3:
 def vector(message: Vector3) -> Array:
     """As an array (3,)."""
     return np.array([message.x, message.y, message.z])
+
+
+def sensor_reading(
+    time_s: float, joints: tuple[Array, Array, Array], message: Imu
+) -> SensorReading:
+    """Joint states (position, velocity, effort (20,) each) and IMU of one cycle."""
+    q = message.orientation
+    return SensorReading(
+        np.float64(time_s), *joints, angular_velocity=vector(message.angular_velocity),
+        linear_acceleration=vector(message.linear_acceleration),
+        orientation=np.array([q.w, q.x, q.y, q.z]),
+    )  # fmt: skip
 
 
 def fall_state(time_s: float, fall: FallEstimate) -> FallState:

@@ -18,7 +18,7 @@ from op3_fall.nodes import conversions, topics
 from op3_fall.nodes.parameters import Settings
 from op3_fall.nodes.running import run_node
 from op3_fall.nodes.senses import Senses
-from op3_fall.safety import Health, SafetyConfig
+from op3_fall.safety import Health, Level, SafetyConfig
 from op3_fall.settings import check_settings, choice, setting
 from op3_fall.signals import JointCommand, SensorReading
 
@@ -94,15 +94,17 @@ class FallDetectorNode(Node):
             self._impact = ImpactDetector(reading, self._servo, self._settings[SpikeRule])
         effort = self._senses.assembler.effort_available
         self._mention_effort(effort)
-        if self._goal is not None:
-            command = replace(JointCommand.hold(self._goal), p_gain=self._p_gain)
-            self._impact.expect(command, reading.time_s)
         impact = self._impact.step(reading)
         fall = self._fall.step(reading, impact.onset)
+        if self._goal is not None:  # of the cycle before: its spike is in the next reading
+            command = replace(JointCommand.hold(self._goal), p_gain=self._p_gain)
+            self._impact.expect(command, reading.time_s)
         torque = reading.effort / self._servo.effort_per_n_m
         if not effort:
             torque = np.full(robot.NUM_JOINTS, np.nan)
             impact = replace(impact, torque_load=np.float64(np.nan), spike=np.float64(np.nan))
+        if health.level == Level.FAULT:
+            return  # what cannot be trusted is not told; the others see that it stays away
         time_s = float(reading.time_s)
         self._states.publish(conversions.fall_state(time_s, fall))
         self._loads.publish(conversions.torque_load(time_s, torque, impact))

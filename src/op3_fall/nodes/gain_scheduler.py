@@ -20,13 +20,15 @@ from op3_fall.gain_writer import DRAIN_S, GainWriter, Registers
 from op3_fall.msg import JointGains
 from op3_fall.nodes import conversions, topics
 from op3_fall.nodes.arming import ArmedNode
+from op3_fall.nodes.latest import Latest
 from op3_fall.nodes.running import run_node
-from op3_fall.safety import Health, SafetyConfig, guard_gains
+from op3_fall.readings import JointOrder
+from op3_fall.safety import SafetyConfig, guard_gains
 from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
 __all__ = ["GainSchedulerNode", "main"]
 
-_POLL_S = 0.02
+_POLL_S = 0.05
 _REQUEST_S = 0.06
 """Gains that a policy asks for hold for three control periods; then the schedule takes over."""
 _STIFF = Scales(GainPhase.STIFF, 1.0, 1.0)
@@ -41,10 +43,10 @@ class GainSchedulerNode(ArmedNode):
         self._writes = self.create_publisher(SyncWriteItem, topics.SYNC_WRITE, topics.RELIABLE)
         self._gains = self.create_publisher(JointGains, topics.JOINT_GAINS, topics.RELIABLE)
         self._writer: GainWriter | None = None
-        self._goal: np.ndarray | None = None
+        self._goal = Latest(self, JointState, topics.GOAL)
+        self._order = JointOrder()
         self._request: JointGains | None = None
         self._request_s = -np.inf
-        self.create_subscription(JointState, topics.GOAL, self._on_goal, topics.RELIABLE)
         self.create_subscription(SyncWriteItem, topics.SYNC_WRITE, self._on_write, topics.RELIABLE)
         self.create_subscription(
             JointGains, topics.GAIN_REQUEST, self._on_request, topics.RELIABLE
@@ -83,49 +85,56 @@ class GainSchedulerNode(ArmedNode):
             spin_once()
             self._poll()
 
-    def on_reading(self, reading: SensorReading, health: Health) -> None:
+    @property
+    def busy(self) -> bool:
+        """Gains of a fall are not back yet."""
+        return self._writer is not None and self._schedule.busy
+
+    def on_cycle(self) -> None:
         """The driver has run a cycle."""
         if self._writer is None:
             return
         self._writer.cycle()
-        if self.fault():  # the detectors may be silent, so that on_load would not come
-            self._apply(reading, self.fall, None)
+        fault = self.fault()
+        if fault:  # the detector may be silent, so that nothing else comes
+            self.voice.error("fault", f"{fault}; gains are damped")
+            self._apply(self.now_s(), self._schedule.damped)
         self._poll()
 
-    def on_load(self, reading: SensorReading, fall: FallEstimate, impact: ImpactEstimate) -> None:
-        """Detectors have judged the reading."""
+    def on_standing(self, time_s: float) -> None:
+        """No fall: nominal, but for the mode that is soft at once."""
         if not self.fault():
-            self._apply(reading, fall, impact)
+            self._apply(time_s, self._schedule.standing())
 
-    def _apply(
-        self, reading: SensorReading, fall: FallEstimate | None, impact: ImpactEstimate | None
-    ) -> None:
-        """Turn the schedule's scales into registers, if armed."""
-        if not self.acting or self._writer is None or self._goal is None:
+    def on_fall(self, reading: SensorReading, fall: FallEstimate, impact: ImpactEstimate) -> None:
+        """Detectors have judged the reading."""
+        goal = self._goal.message
+        if self.fault() or goal is None or self._writer is None:
             return
-        fault = self.fault()
         time_s = float(reading.time_s)
-        if fault or fall is None or impact is None:
-            self.voice.error("fault", f"{fault}; gains are damped")
-            scales, wanted = self._schedule.damped, self._registers(self._schedule.damped)
+        target, _, _ = self._order.columns(goal.name, goal.position, [], [])
+        scales = self._schedule.step(time_s, reading.position, target, fall, impact)
+        if self._requested(time_s):
+            self._apply(time_s, *self._from_request(scales))
         else:
-            scales = self._schedule.step(time_s, reading.position, self._goal, fall, impact)
-            wanted = self._registers(scales)
-            if self._requested(time_s, scales):
-                scales, wanted = self._from_request(scales)
-        lowest = self.settings[GainConfig].servo.p_register(
-            self.settings[GainConfig].min_stiffness_scale
-        )
-        safe, notes = guard_gains(wanted, self._safe, lowest_p=int(lowest))
-        for note in notes:
-            self.voice.warning("guard", note)
-        changed = scales != self._scales
-        self._safe, self._scales = safe, scales
-        if changed:
-            self._writer.want(safe)
+            self._apply(time_s, scales)
+
+    def _apply(self, time_s: float, scales: Scales, wanted: Registers | None = None) -> None:
+        """Turn scales, or the registers behind them, into what the driver shall hold."""
+        same = scales == self._scales and wanted is None
+        if not self.acting or self._writer is None or (same and not self.under_way):
+            return
+        if not same:
+            gains = self.settings[GainConfig]
+            lowest = gains.servo.p_register(gains.min_stiffness_scale)
+            wanted = self._registers(scales) if wanted is None else wanted
+            self._safe, notes = guard_gains(wanted, self._safe, lowest_p=int(lowest))
+            for note in notes:
+                self.voice.warning("guard", note)
+            self._scales = scales
+            self._writer.want(self._safe)
             self._poll()
-        if changed or self.under_way:
-            self._tell(time_s)
+        self._tell(time_s)
 
     def _registers(self, scales: Scales) -> Registers:
         """Registers (20,) of the scales."""
@@ -138,7 +147,7 @@ class GainSchedulerNode(ArmedNode):
             position_i_gain=np.full(robot.NUM_JOINTS, gains.nominal_i_gain),
         )
 
-    def _requested(self, time_s: float, scales: Scales) -> bool:
+    def _requested(self, time_s: float) -> bool:
         fresh = time_s - self._request_s <= _REQUEST_S
         return fresh and self.under_way and self.settings[GainConfig].mode == "compliant"
 
@@ -161,23 +170,19 @@ class GainSchedulerNode(ArmedNode):
 
     def _poll(self) -> None:
         """Send what is due."""
-        if self._writer is None or self.senses is None:
+        if self._writer is None:
             return
         message = self._writer.poll(
-            self.senses.now_s(), self._writes.get_subscription_count() - 1  # one is our own
+            self.now_s(), self._writes.get_subscription_count() - 1  # one is our own
         )  # fmt: skip
         if message is not None:
             self._writes.publish(conversions.sync_write(*message))
 
-    def _on_goal(self, message: JointState) -> None:
-        if list(message.name) == list(robot.JOINTS) and len(message.position) == robot.NUM_JOINTS:
-            self._goal = np.array(message.position)
-
     def _on_write(self, message: SyncWriteItem) -> None:
-        if self._writer is None or self.senses is None:
+        if self._writer is None:
             return
         values = np.array(message.value, dtype=np.int64)
-        if self._writer.heard(message.item_name, values, self.senses.now_s()):
+        if self._writer.heard(message.item_name, values, self.now_s()):
             self.voice.warning(
                 "foreign",
                 f"another node wrote {message.item_name} in the same cycle; gains are sent again",

@@ -74,6 +74,7 @@ class PolicyNode(ArmedNode):
         """Load the policy and check that it fits."""
         config = self.settings[PolicyConfig]
         policy, sets_gains = _load(config, self.settings[ReflexConfig])
+        self.needs_imu = bool(config.policy_file)
         guard = TargetGuard(self.settings[SafetyConfig])
         self._reflex = FallReflex(
             policy, guard, self.settings[ReflexConfig], sets_gains=sets_gains
@@ -86,7 +87,12 @@ class PolicyNode(ArmedNode):
         if self._reflex is not None:
             self._reflex.config = self.settings[ReflexConfig]
 
-    def on_load(self, reading: SensorReading, fall: FallEstimate, impact: ImpactEstimate) -> None:
+    @property
+    def busy(self) -> bool:
+        """The reflex has not come to its end."""
+        return self._reflex is not None and self._reflex.active
+
+    def on_fall(self, reading: SensorReading, fall: FallEstimate, impact: ImpactEstimate) -> None:
         """Detectors have judged the reading: take the reflex a step further."""
         if self._reflex is None or not self.armed:
             return

@@ -12,11 +12,12 @@ from types import FrameType
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, ShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from op3_fall.errors import Op3FallError
+from op3_fall.nodes.executor import MessageExecutor
 
 __all__ = ["Voice", "run_node", "run_nodes"]
 
@@ -32,6 +33,8 @@ def run_nodes(make: Callable[[], Sequence[Node]], argv: Sequence[str] | None = N
     A node may have `done` (a `threading.Event`) to end everything, and `finish(spin_once)` to
     leave the robot in a defined state before the graph goes away, in the order that `make` gave.
     """
+    # The simulation's thread and the callbacks take turns; 5 ms, the default, is half a cycle.
+    sys.setswitchinterval(5e-4)
     stop = _stop_on_signals()
     args = sys.argv if argv is None else ["op3_fall", *argv]
     try:
@@ -61,17 +64,15 @@ def _stop_on_signals() -> threading.Event:
 
 def _spin(nodes: Sequence[Node], stop: threading.Event) -> None:
     """Until `stop`, or a node is done; then finish them one after the other."""
-    executor = SingleThreadedExecutor()
-    for node in nodes:
-        executor.add_node(node)
+    executor = MessageExecutor(nodes)
     events = [stop, *(node.done for node in nodes if hasattr(node, "done"))]
     with suppress(ExternalShutdownException, ShutdownException):
         while not any(event.is_set() for event in events):
-            executor.spin_once(timeout_sec=0.1)
+            executor.spin_once()
         for node in nodes:
             if hasattr(node, "finish"):
-                node.finish(lambda: executor.spin_once(timeout_sec=0.01))
-    executor.shutdown(timeout_sec=1.0)
+                node.finish(executor.spin_once)
+    executor.shutdown()
     for node in nodes:
         node.destroy_node()
 

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node `fall_detector`: what it says of readings that come over real DDS."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed (make ros)")
+pytest.importorskip("op3_fall.msg", reason="the messages are not built (make ros)")
+pytest.importorskip("robotis_controller_msgs", reason="the messages are not built (make ros)")
+
+import rclpy
+from graph_helpers import DOMAIN, OURS, Caller, arguments
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+
+from op3_fall import robot
+from op3_fall.experiments import Reflex, run_falls
+from op3_fall.fall_detection import FallDetector, FallPhase
+from op3_fall.impact_detection import ImpactDetector
+from op3_fall.nodes import conversions, topics
+from op3_fall.nodes.fall_detector import FallDetectorNode
+from op3_fall.scenarios import PushSpec, pushed_stand
+from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
+from op3_fall.simulation import Simulation
+
+START_S = 1.8e9
+SERVO = robot.Servo()
+NAMES = list(robot.JOINTS)
+SETTLED = 70
+"""Readings after a jump in time until the sensors are trusted again: 0.5 s, and some more."""
+
+
+@dataclass(frozen=True)
+class Fall:
+    """Readings and goals (20,) of one fall, a driver cycle each."""
+
+    readings: Sequence[SensorReading]
+    goals: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def offline() -> Fall:
+    """Of the offline experiment; pushed after 0.1 s."""
+    run = run_falls(
+        Simulation(1, threads=1), pushed_stand(PushSpec(20.0, start_s=0.1), [0], seed=0),
+        Reflex(), np.array([False]), duration_s=2.4,
+    )  # fmt: skip
+    log = {name: values[:, 0] for name, values in run.log.items()}
+    readings = [
+        SensorReading(
+            np.float64(START_S + log["time_s"][k]), log["position_rad"][k],
+            log["velocity_rad_s"][k], log["torque_n_m"][k] * SERVO.effort_per_n_m,
+            log["angular_velocity_rad_s"][k], log["linear_acceleration_m_s2"][k],
+            log["orientation"][k],
+        ) for k in range(len(log["time_s"]))
+    ]  # fmt: skip
+    return Fall(readings, log["goal_rad"])
+
+
+def at_rest(fall: Fall, cycles: int, since_s: float) -> list[SensorReading]:
+    """The robot as it stood at first, for some cycles from then on."""
+    return [replace(fall.readings[0], time_s=np.float64(since_s + 0.008 * k))
+            for k in range(cycles)]  # fmt: skip
+
+
+class Feed(Caller):
+    """A detector, and a client that speaks for the driver."""
+
+    def __init__(self, client: Node, node: FallDetectorNode) -> None:
+        super().__init__(client)
+        self.node = node
+        self.executor.add_node(node)
+        self.said: dict[str, list[Any]] = {topics.FALL_STATE: [], topics.TORQUE_LOAD: []}
+        for topic, heard in self.said.items():
+            client.create_subscription(OURS[topic], topic, heard.append, 500)
+        kinds = {topics.IMU: Imu, topics.PRESENT: JointState, topics.GOAL: JointState,
+                 "/clock": Clock}  # fmt: skip
+        self.publishers = {t: client.create_publisher(k, t, 10) for t, k in kinds.items()}
+        self.until(lambda: all(p.get_subscription_count() > 0 for p in self.publishers.values())
+                   and all(client.count_publishers(t) == 1 for t in self.said))  # fmt: skip
+
+    def tell(self, reading: SensorReading, *, order: Sequence[int] = range(20)) -> None:
+        """A cycle of the driver, not waiting for what the detector makes of it."""
+        time_s = float(reading.time_s)
+        self.set_clock(time_s)
+        self.publishers[topics.IMU].publish(conversions.imu(time_s, reading))
+        state = conversions.joint_state(
+            time_s, *(v[list(order)] for v in (reading.position, reading.velocity, reading.effort))
+        )
+        state.name = [NAMES[i] for i in order]
+        self.publishers[topics.PRESENT].publish(state)
+
+    def set_clock(self, time_s: float) -> None:
+        stamp = conversions.header(time_s).stamp
+        self.publishers["/clock"].publish(Clock(clock=stamp))
+        wanted = stamp.sec * 10**9 + stamp.nanosec
+        self.until(lambda: self.node.get_clock().now().nanoseconds == wanted)
+
+    def judge(self, reading: SensorReading, **kwargs: Any) -> tuple[Any, Any]:
+        """A cycle, and the detector's two messages about it."""
+        before = len(self.said[topics.TORQUE_LOAD])
+        self.tell(reading, **kwargs)
+        self.until(lambda: all(len(heard) > before for heard in self.said.values()))
+        return tuple(heard[-1] for heard in self.said.values())  # type: ignore[return-value]
+
+    def goal(self, goal: np.ndarray) -> None:
+        message = conversions.joint_state(0.0, goal, goal * 0, goal * 0)
+        self.publishers[topics.GOAL].publish(message)
+        self.until(lambda: self.node._goal is not None and bool((self.node._goal == goal).all()))
+
+
+@contextmanager
+def fed(**parameters: Any) -> Iterator[Feed]:
+    given = {"fall_detector": {"use_sim_time": True} | parameters}
+    rclpy.init(args=arguments(given), domain_id=DOMAIN)
+    nodes: list[Node] = []
+    try:
+        nodes += [Node("client"), FallDetectorNode()]
+        yield Feed(nodes[0], nodes[1])  # type: ignore[arg-type]
+    finally:
+        for node in nodes:
+            node.destroy_node()
+        rclpy.shutdown()
+
+
+@pytest.fixture
+def feed() -> Iterator[Feed]:
+    with fed() as f:
+        yield f
+
+
+def test_every_reading_is_judged_as_by_the_pure_detectors(feed: Feed, offline: Fall) -> None:
+    first = offline.readings[0]
+    fall_detector, impact_detector = FallDetector(first), ImpactDetector(first, SERVO)
+    seen: list[tuple[FallEstimate, ImpactEstimate]] = []
+    for reading, goal in zip(offline.readings[:110], offline.goals, strict=False):
+        impact = impact_detector.step(reading)
+        fall = fall_detector.step(reading, impact.onset)
+        impact_detector.expect(JointCommand.hold(goal), reading.time_s)
+        feed.goal(goal)
+        state, load = feed.judge(reading)
+        for header in (state.header, load.header):
+            assert conversions.time_of(header) == pytest.approx(reading.time_s, abs=1e-6)
+        assert (state.phase, state.direction, state.speed) == (
+            fall.phase, fall.direction, fall.fast)  # fmt: skip
+        for name in ("tilt", "fall_angle", "fall_velocity", "time_to_impact"):
+            assert getattr(state, name) == pytest.approx(getattr(fall, name), nan_ok=True)
+        assert load.effort_available == bool(np.any([r.effort for r in offline.readings[:len(
+            seen) + 1]]))  # fmt: skip
+        np.testing.assert_allclose(load.torque, reading.effort / SERVO.effort_per_n_m)
+        assert load.total == pytest.approx(impact.torque_load)
+        assert load.spike == pytest.approx(impact.spike)
+        assert (load.impact, load.impact_count) == (impact.onset, impact.count)
+        assert list(load.joint_name) == NAMES
+        seen.append((fall, impact))
+    assert {int(fall.phase) for fall, _ in seen} >= {FallPhase.NORMAL, FallPhase.FALLING,
+                                                     FallPhase.IMPACT}  # fmt: skip
+    assert seen[-1][1].count > 0
+    assert len(feed.said[topics.FALL_STATE]) == len(feed.said[topics.TORQUE_LOAD]) == 110
+
+
+@pytest.mark.parametrize(("profile", "warnings"), [("extended", 1), ("stock", 0)])
+def test_without_effort_it_says_so_once_and_goes_on_with_the_imu(
+    offline: Fall, capfd: pytest.CaptureFixture[str], profile: str, warnings: int
+) -> None:
+    with fed(profile=profile) as feed:
+        for reading in offline.readings:
+            state, load = feed.judge(replace(reading, effort=0 * reading.effort))
+            assert not load.effort_available
+            assert np.isnan([load.total, load.spike, *load.torque]).all()
+            assert not load.impact
+    assert state.phase == FallPhase.DOWN
+    assert state.direction == 1
+    log = capfd.readouterr().err
+    assert log.count("the driver's bulk read lacks present_current") == warnings
+    assert log.count("power-cycle the servos (docs/robot.md)") == warnings
+
+
+def test_joints_may_come_in_any_order(feed: Feed, offline: Fall) -> None:
+    order = np.random.default_rng(0).permutation(20)
+    for reading in offline.readings[40:50]:
+        _, load = feed.judge(reading, order=list(order))
+        np.testing.assert_allclose(load.torque, reading.effort / SERVO.effort_per_n_m)
+        assert list(load.joint_name) == NAMES
+
+
+BAD = {
+    "joint states: nose is unknown": {"name": ["nose", *NAMES[1:]]},
+    "joint states: head_tilt is missing": {"name": NAMES[1:]},
+    "joint states: head_tilt is twice": {"name": [*NAMES, NAMES[1]]},
+    "joint states have 19 positions for 20 names": {"position": [0.0] * 19},
+    "joint states have 3 efforts for 20 names": {"effort": [0.0] * 3},
+    "position of the sensor reading is not finite": {"position": [np.nan] * 20},
+    "effort of the sensor reading is not finite": {"effort": [np.inf] * 20},
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_bad_joint_states_are_told_and_skipped(
+    feed: Feed, offline: Fall, capfd: pytest.CaptureFixture[str], text: str
+) -> None:
+    fields = BAD[text]
+    if text.endswith("missing") or text.endswith("twice"):
+        fields = fields | {"name": sorted(fields["name"])}
+        if text.endswith("missing"):
+            fields["name"] = [n for n in NAMES if n != "head_tilt"]
+        else:
+            fields["name"] = [*NAMES, "head_tilt"]
+    reading = offline.readings[0]
+    feed.judge(reading)
+    time_s = START_S + 0.016
+    feed.set_clock(time_s)
+    message = conversions.joint_state(
+        time_s, reading.position, reading.velocity, reading.effort
+    )
+    for name, value in fields.items():
+        setattr(message, name, value)
+    feed.publishers[topics.IMU].publish(conversions.imu(time_s, reading))
+    feed.publishers[topics.PRESENT].publish(message)
+    for later in at_rest(offline, SETTLED, START_S + 0.024):
+        feed.tell(later)
+    state, _ = feed.judge(replace(reading, time_s=np.float64(START_S + 0.024 + 0.008 * SETTLED)))
+    assert state.phase == FallPhase.NORMAL
+    stamps = [conversions.time_of(m.header) for m in feed.said[topics.FALL_STATE]]
+    assert not np.isclose(stamps, time_s, atol=1e-6, rtol=0).any()
+    assert text in capfd.readouterr().err
+
+
+def test_a_jump_in_time_starts_afresh(feed: Feed, offline: Fall) -> None:
+    for reading in offline.readings[:110]:
+        feed.judge(reading)
+    assert feed.said[topics.FALL_STATE][-1].phase >= FallPhase.FALLING
+    later_s = START_S + 10.0
+    for reading in at_rest(offline, SETTLED, later_s):
+        feed.tell(reading)
+    state, load = feed.judge(
+        replace(offline.readings[0], time_s=np.float64(later_s + 0.008 * SETTLED))
+    )
+    fresh = [m for m in feed.said[topics.FALL_STATE] if conversions.time_of(m.header) >= later_s]
+    assert {m.phase for m in fresh} == {FallPhase.NORMAL}
+    assert load.impact_count == 0
+    assert state.tilt < 0.1
+
+
+def test_parameters_say_what_they_are_and_are_checked(feed: Feed) -> None:
+    names = ["threshold_rad", "readings", "spike_n_m", "voltage_v", "noisy_imu", "profile"]
+    described = {d.name: d for d in feed.describe("fall_detector", *names)}
+    assert all(d.description for d in described.values())
+    span = described["threshold_rad"].floating_point_range[0]
+    assert (span.from_value, span.to_value) == (0.05, 1.5)
+    assert described["readings"].integer_range[0].to_value == 100
+    assert described["profile"].additional_constraints == "one of extended, stock, ideal"
+    for name, value, reason in (
+        ("threshold_rad", 2.0, "threshold_rad"), ("voltage_v", 9.0, "voltage_v"),
+        ("profile", "perfect", "profile 'perfect' is unknown; allowed are extended, stock, ideal"),
+        ("readings", "two", "readings"),
+    ):  # fmt: skip
+        result = feed.set("fall_detector", **{name: value})[0]
+        assert not result.successful
+        assert reason in result.reason
+
+
+def test_a_parameter_acts_at_once(feed: Feed, offline: Fall) -> None:
+    alarm = next(k for k, r in enumerate(offline.readings) if feed.judge(r)[0].phase)
+    assert feed.set("fall_detector", threshold_rad=0.6)[0].successful
+    for reading in at_rest(offline, SETTLED, START_S + 20.0):
+        feed.tell(reading)
+    shift = 20.0 + 0.008 * SETTLED
+    later = (replace(r, time_s=r.time_s + shift) for r in offline.readings)
+    second = next(k for k, r in enumerate(later) if feed.judge(r)[0].phase)
+    assert second > alarm + 5
+    assert feed.said[topics.FALL_STATE][-1].tilt > 0.6
