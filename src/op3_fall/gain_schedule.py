@@ -119,21 +119,27 @@ class GainSchedule:
     def __init__(
         self, gains: GainConfig, compliance: ComplianceConfig, damped: tuple[float, float]
     ) -> None:
-        """Wait for a fall; `damped` are the scales of stiffness and damping on a fault."""
-        self.damped = Scales(GainPhase.DAMPED, *damped)
-        """What holds while a fault or the e-stop lasts."""
+        """Wait for a fall; `damped` are the scales of stiffness and damping on a fault.
+
+        Raises:
+            BadInputError: the scales are outside the bounds.
+        """
         self._posture: Array | None = None
         self._alarm_s = np.inf
         self._felt_before = np.int64(0)
-        self.change(gains, compliance)
+        self.change(gains, compliance, damped)
 
-    def change(self, gains: GainConfig, compliance: ComplianceConfig) -> None:
+    def change(
+        self, gains: GainConfig, compliance: ComplianceConfig, damped: tuple[float, float]
+    ) -> None:
         """Go on with other settings; a fall that is under way keeps its phase.
 
         Raises:
             BadInputError: the scales are outside the bounds.
         """
         gains.check_scales(compliance)
+        self.damped = Scales(GainPhase.DAMPED, *damped)
+        """What holds while a fault or the e-stop lasts."""
         self._gains, self._compliance = gains, compliance
         if self._posture is None:
             self._rearm()

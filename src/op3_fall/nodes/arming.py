@@ -16,7 +16,7 @@ from op3_fall.msg import EStop as EStopMessage
 from op3_fall.msg import FallState, TorqueLoad
 from op3_fall.nodes import conversions, topics
 from op3_fall.nodes.latest import Latest
-from op3_fall.nodes.parameters import Settings
+from op3_fall.nodes.parameters import Settings, Values
 from op3_fall.nodes.running import Voice
 from op3_fall.readings import JointOrder
 from op3_fall.safety import SafetyConfig
@@ -49,8 +49,9 @@ class ArmedNode(LifecycleNode):
         """Declare parameters and join the e-stop; one node in the graph serves it."""
         super().__init__(name)
         self.settings = Settings(
-            self, StartConfig(), SafetyConfig(), *configs, changed=self._on_parameters
-        )
+            self, StartConfig(), SafetyConfig(), *configs, changed=self._on_parameters,
+            agree=self.agree,
+        )  # fmt: skip
         self.voice = Voice(self)
         self.armed = False
         self.fall: FallEstimate | None = None
@@ -98,6 +99,9 @@ class ArmedNode(LifecycleNode):
 
     def on_cycle(self) -> None:
         """The driver has run a cycle; the detectors have not judged it yet."""
+
+    def agree(self, values: Values) -> None:
+        """Raises `BadInputError` where parameters do not fit each other."""
 
     def parameters_changed(self) -> None:
         """Accepted changes of parameters are to be taken up."""

@@ -21,6 +21,7 @@ from op3_fall.msg import JointGains
 from op3_fall.nodes import conversions, topics
 from op3_fall.nodes.arming import ArmedNode
 from op3_fall.nodes.latest import Latest
+from op3_fall.nodes.parameters import Values
 from op3_fall.nodes.running import run_node
 from op3_fall.readings import JointOrder
 from op3_fall.safety import SafetyConfig, guard_gains
@@ -28,7 +29,6 @@ from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
 __all__ = ["GainSchedulerNode", "main"]
 
-_POLL_S = 0.05
 _REQUEST_S = 0.06
 """Gains that a policy asks for hold for three control periods; then the schedule takes over."""
 _STIFF = Scales(GainPhase.STIFF, 1.0, 1.0)
@@ -51,23 +51,37 @@ class GainSchedulerNode(ArmedNode):
         self.create_subscription(
             JointGains, topics.GAIN_REQUEST, self._on_request, topics.RELIABLE
         )
-        self.create_timer(_POLL_S, self._poll)
         self.autostart()
 
     def prepare(self) -> None:
         """Start stiff, and write the nominal registers whatever the servos hold."""
-        gains, safety = self.settings[GainConfig], self.settings[SafetyConfig]
-        damped = safety.damped_stiffness_scale, safety.damped_damping_scale
-        self._schedule = GainSchedule(gains, self.settings[ComplianceConfig], damped)
-        self._nominal = self._registers(_STIFF)
-        self._safe, self._scales = self._nominal, _STIFF
+        self._schedule = GainSchedule(
+            self.settings[GainConfig], self.settings[ComplianceConfig], self._damped
+        )
+        self._safe = self._nominal = self._registers(_STIFF)
+        self._scales = _STIFF
         self._writer = GainWriter(self._nominal)
         self.disarm()
 
+    @property
+    def _damped(self) -> tuple[float, float]:
+        safety = self.settings[SafetyConfig]
+        return safety.damped_stiffness_scale, safety.damped_damping_scale
+
+    def agree(self, values: Values) -> None:
+        """The scales lie within their bounds."""
+        values[GainConfig].check_scales(values[ComplianceConfig])
+
     def parameters_changed(self) -> None:
-        """New scales act at once, in the middle of a fall too."""
-        if self._writer is not None:
-            self._schedule.change(self.settings[GainConfig], self.settings[ComplianceConfig])
+        """New values act at once, in the middle of a fall too."""
+        if self._writer is None:
+            return
+        self._schedule.change(
+            self.settings[GainConfig], self.settings[ComplianceConfig], self._damped
+        )
+        self._nominal = self._registers(_STIFF)
+        self._safe = self._registers(self._scales)
+        self._writer.want(self._safe)
 
     def disarm(self) -> None:
         """The nominal registers; sent from now on until the driver has had them."""

@@ -17,9 +17,11 @@ from rclpy.parameter import Parameter
 from op3_fall.errors import BadInputError
 from op3_fall.settings import descriptions
 
-__all__ = ["Settings", "declare", "read"]
+__all__ = ["Settings", "Values", "declare", "read"]
 
 T = TypeVar("T")
+Values = dict[type, Any]
+"""A configuration of each type."""
 
 
 def declare(node: Node, config: Any) -> None:
@@ -68,17 +70,26 @@ class Settings:
     Parameters that are set together (atomically) are checked together: all are taken or none.
     """
 
-    def __init__(self, node: Node, *configs: Any, changed: Callable[[], None]) -> None:
-        """Declare every field of `configs`; `changed` is called after each accepted change.
+    def __init__(
+        self, node: Node, *configs: Any, changed: Callable[[], None],
+        agree: Callable[[Values], None] = lambda values: None,
+    ) -> None:  # fmt: skip
+        """Declare every field of `configs`.
+
+        Args:
+            node: whose parameters they become.
+            configs: with their defaults.
+            changed: called after each accepted change.
+            agree: raises BadInputError where configurations do not fit each other.
 
         Raises:
             BadInputError: what the parameter file or the command line gave is not allowed.
         """
-        self._node, self._changed = node, changed
+        self._node, self._changed, self._agree = node, changed, agree
         self._types = [type(config) for config in configs]
         for config in configs:
             declare(node, config)
-        self._values: dict[type, Any] = {kind: read(node, kind) for kind in self._types}
+        self._values = self._read()
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._take)
 
@@ -88,12 +99,16 @@ class Settings:
 
     def _check(self, changes: Sequence[Parameter]) -> SetParametersResult:
         try:
-            for kind in self._types:
-                read(self._node, kind, changes)
+            self._read(changes)
         except (BadInputError, TypeError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _take(self, _: Sequence[Parameter]) -> None:
-        self._values = {kind: read(self._node, kind) for kind in self._types}
+        self._values = self._read()
         self._changed()
+
+    def _read(self, changes: Sequence[Parameter] = ()) -> Values:
+        values = {kind: read(self._node, kind, changes) for kind in self._types}
+        self._agree(values)
+        return values

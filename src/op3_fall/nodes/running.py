@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all nodes share: start and end of a process, and a log that does not flood."""
 
+import gc
 import math
 import signal
 import sys
@@ -46,6 +47,9 @@ def run_nodes(make: Callable[[], Sequence[Node]], argv: Sequence[str] | None = N
         print(f"op3_fall: {' '.join(str(error).split())}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
+    # What is there now stays: the collector need not look through it in the middle of a fall.
+    gc.collect()
+    gc.freeze()
     _spin(nodes, stop)
     rclpy.try_shutdown()
     return 0
