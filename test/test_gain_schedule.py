@@ -19,14 +19,14 @@ CYCLE_S = 0.008
 
 
 def fall(phase: FallPhase) -> FallEstimate:
-    zero = np.float64(0)
+    zero = np.array(0.0)
     return FallEstimate(
-        np.int64(phase), zero, zero, zero, np.bool_(False), zero, np.array([0.0, 0.0, -1.0])
+        np.array(int(phase)), zero, zero, zero, zero > 0, zero, np.array([0.0, 0.0, -1.0])
     )
 
 
 def load(total_n_m: float, count: int) -> ImpactEstimate:
-    return ImpactEstimate(np.float64(total_n_m), np.float64(0), np.bool_(False), np.int64(count))
+    return ImpactEstimate(np.array(total_n_m), np.array(0.0), np.array(False), np.array(count))
 
 
 class Robot:

@@ -226,5 +226,5 @@ def test_scale_one_is_nominal_and_back_emf_cannot_be_taken_away(voltage: float) 
 )  # fmt: skip
 def test_servo_refuses_what_no_data_sheet_covers(kwargs: dict[str, float], text: str) -> None:
     with pytest.raises(BadInputError) as error:
-        Servo(**kwargs)
+        Servo(**kwargs)  # type: ignore[arg-type]
     assert str(error.value) == text

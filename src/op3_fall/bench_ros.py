@@ -107,7 +107,7 @@ class _Diagnostics:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
 
-        self._rclpy = rclpy
+        self._rclpy: Any = rclpy
         self.latest: dict[str, float] = {}
         self._heard: list[dict[str, float]] = []
         rclpy.init()

@@ -124,22 +124,20 @@ class GainSchedule:
         Raises:
             BadInputError: the scales are outside the bounds.
         """
+        self.damped = Scales(GainPhase.DAMPED, *damped)
+        """What holds while a fault or the e-stop lasts."""
         self._posture: Array | None = None
         self._alarm_s = np.inf
-        self._felt_before = np.int64(0)
-        self.change(gains, compliance, damped)
+        self._felt_before = np.array(0)
+        self.change(gains, compliance)
 
-    def change(
-        self, gains: GainConfig, compliance: ComplianceConfig, damped: tuple[float, float]
-    ) -> None:
+    def change(self, gains: GainConfig, compliance: ComplianceConfig) -> None:
         """Go on with other settings; a fall that is under way keeps its phase.
 
         Raises:
             BadInputError: the scales are outside the bounds.
         """
         gains.check_scales(compliance)
-        self.damped = Scales(GainPhase.DAMPED, *damped)
-        """What holds while a fault or the e-stop lasts."""
         self._gains, self._compliance = gains, compliance
         if self._posture is None:
             self._rearm()
@@ -182,7 +180,7 @@ class GainSchedule:
             self._felt_before = impact.count
         felt = replace(impact, count=impact.count - self._felt_before)
         impact = _without_effort(felt, fall) if np.isnan(impact.torque_load) else felt
-        stiffness, damping = self._schedule.step(np.float64(time_s), np.float64(error), impact)
+        stiffness, damping = self._schedule.step(np.array(time_s), np.array(error), impact)
         phase = Phase(int(self._schedule.phase))
         if not falling and self._posture is not None and phase in (Phase.STIFF, Phase.DONE):
             self._rearm()
@@ -200,5 +198,5 @@ class GainSchedule:
 
 def _without_effort(impact: ImpactEstimate, fall: FallEstimate) -> ImpactEstimate:
     """No torques to judge by: the load has subsided when the robot lies still."""
-    load = np.float64(0.0 if int(fall.phase) == FallPhase.DOWN else np.inf)
-    return replace(impact, torque_load=load, count=np.int64(1))
+    load = np.array(0.0 if int(fall.phase) == FallPhase.DOWN else np.inf)
+    return replace(impact, torque_load=load, count=np.array(1))

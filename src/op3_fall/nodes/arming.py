@@ -118,14 +118,15 @@ class ArmedNode(LifecycleNode):
         except Op3FallError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
+        # In this order the executor takes what has come at the same time.
         self._present = Latest(self, JointState, topics.PRESENT, self.on_cycle)
-        self._loads = Latest(self, TorqueLoad, topics.TORQUE_LOAD, self._on_torque_load)
         self._imu = Latest(self, Imu, topics.IMU) if self.needs_imu else None
         self._listening = [
             self.create_subscription(
                 FallState, topics.FALL_STATE, self._on_fall_state, topics.RELIABLE
             ),
         ]
+        self._loads = Latest(self, TorqueLoad, topics.TORQUE_LOAD, self._on_torque_load)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -190,7 +191,7 @@ class ArmedNode(LifecycleNode):
             return None
         try:
             columns = self._order.columns(
-                joints.name, joints.position, joints.velocity, joints.effort
+                list(joints.name), joints.position, joints.velocity, joints.effort
             )
         except BadInputError as error:
             self.voice.error("joints", str(error))

@@ -82,7 +82,7 @@ def sensor_reading(
     """Joint states (position, velocity, effort (20,) each) and IMU of one cycle."""
     q = message.orientation
     return SensorReading(
-        np.float64(time_s), *joints, angular_velocity=vector(message.angular_velocity),
+        np.array(time_s), *joints, angular_velocity=vector(message.angular_velocity),
         linear_acceleration=vector(message.linear_acceleration),
         orientation=np.array([q.w, q.x, q.y, q.z]),
     )  # fmt: skip
@@ -104,9 +104,9 @@ def fall_estimate(message: FallState) -> FallEstimate:
     lean = np.sin(tilt)
     gravity = np.array([lean * np.cos(angle), -lean * np.sin(angle), -np.cos(tilt)])
     return FallEstimate(
-        phase=np.int64(message.phase), tilt=np.float64(tilt), fall_angle=np.float64(angle),
-        fall_velocity=np.float64(message.fall_velocity), fast=np.bool_(message.speed),
-        time_to_impact=np.float64(message.time_to_impact), gravity=gravity,
+        phase=np.array(message.phase), tilt=np.array(tilt), fall_angle=np.array(angle),
+        fall_velocity=np.array(message.fall_velocity), fast=np.array(message.speed > 0),
+        time_to_impact=np.array(message.time_to_impact), gravity=gravity,
     )  # fmt: skip
 
 
@@ -122,8 +122,8 @@ def torque_load(time_s: float, torque: Array, impact: ImpactEstimate) -> TorqueL
 def impact_estimate(message: TorqueLoad) -> ImpactEstimate:
     """What the impact detector said."""
     return ImpactEstimate(
-        np.float64(message.total), np.float64(message.spike), np.bool_(message.impact),
-        np.int64(message.impact_count),
+        np.array(message.total), np.array(message.spike), np.array(message.impact),
+        np.array(message.impact_count),
     )  # fmt: skip
 
 

@@ -92,7 +92,7 @@ class DriverTopics:
         published = self._published.get(_milliseconds(conversions.time_of(message.header)))
         if published is not None:
             self.latencies_s.append(time.perf_counter() - published)
-        driver.set_joint_states(message.name, list(message.position))
+        driver.set_joint_states(list(message.name), list(message.position))
 
     def _guarded(self, take: Callable[[Driver, Any], None]) -> Callable[[Any], None]:
         def callback(message: Any) -> None:

@@ -88,10 +88,11 @@ class MessageExecutor:
         if not self._context.ok():
             raise ExternalShutdownException
         counts = {kind: len(entities) for kind, entities in self._others.items()}
-        with self._context.handle:
+        context: Any = self._context.handle
+        with context:
             waiting = _rclpy.WaitSet(
                 len(self._subscriptions), counts["guard_condition"], counts["timer"],
-                counts["client"], counts["service"], 0, self._context.handle,
+                counts["client"], counts["service"], 0, context,
             )  # fmt: skip
             waiting.clear_entities()
             _add(waiting.add_subscription, self._subscriptions)

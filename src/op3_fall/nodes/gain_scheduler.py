@@ -55,8 +55,9 @@ class GainSchedulerNode(ArmedNode):
 
     def prepare(self) -> None:
         """Start stiff, and write the nominal registers whatever the servos hold."""
+        damped = self._damped.stiffness, self._damped.damping
         self._schedule = GainSchedule(
-            self.settings[GainConfig], self.settings[ComplianceConfig], self._damped
+            self.settings[GainConfig], self.settings[ComplianceConfig], damped
         )
         self._safe = self._nominal = self._registers(_STIFF)
         self._scales = _STIFF
@@ -64,9 +65,11 @@ class GainSchedulerNode(ArmedNode):
         self.disarm()
 
     @property
-    def _damped(self) -> tuple[float, float]:
+    def _damped(self) -> Scales:
         safety = self.settings[SafetyConfig]
-        return safety.damped_stiffness_scale, safety.damped_damping_scale
+        return Scales(
+            GainPhase.DAMPED, safety.damped_stiffness_scale, safety.damped_damping_scale
+        )
 
     def agree(self, values: Values) -> None:
         """The scales lie within their bounds."""
@@ -76,9 +79,8 @@ class GainSchedulerNode(ArmedNode):
         """New values act at once, in the middle of a fall too."""
         if self._writer is None:
             return
-        self._schedule.change(
-            self.settings[GainConfig], self.settings[ComplianceConfig], self._damped
-        )
+        self._schedule.damped = self._damped
+        self._schedule.change(self.settings[GainConfig], self.settings[ComplianceConfig])
         self._nominal = self._registers(_STIFF)
         self._safe = self._registers(self._scales)
         self._writer.want(self._safe)
@@ -126,7 +128,7 @@ class GainSchedulerNode(ArmedNode):
         if self.fault() or goal is None or self._writer is None:
             return
         time_s = float(reading.time_s)
-        target, _, _ = self._order.columns(goal.name, goal.position, [], [])
+        target, _, _ = self._order.columns(list(goal.name), goal.position, [], [])
         scales = self._schedule.step(time_s, reading.position, target, fall, impact)
         if self._requested(time_s):
             self._apply(time_s, *self._from_request(scales))

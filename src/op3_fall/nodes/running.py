@@ -16,6 +16,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, ShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import try_shutdown
 
 from op3_fall.errors import Op3FallError
 from op3_fall.nodes.executor import MessageExecutor
@@ -45,13 +46,13 @@ def run_nodes(make: Callable[[], Sequence[Node]], argv: Sequence[str] | None = N
     except (Op3FallError, ParameterException, RuntimeError) as error:
         # RuntimeError: rcl's own, which tells what is wrong with the arguments or the YAML file.
         print(f"op3_fall: {' '.join(str(error).split())}", file=sys.stderr)
-        rclpy.try_shutdown()
+        try_shutdown()
         return 2
     # What is there now stays: the collector need not look through it in the middle of a fall.
     gc.collect()
     gc.freeze()
     _spin(nodes, stop)
-    rclpy.try_shutdown()
+    try_shutdown()
     return 0
 
 
@@ -69,16 +70,19 @@ def _stop_on_signals() -> threading.Event:
 def _spin(nodes: Sequence[Node], stop: threading.Event) -> None:
     """Until `stop`, or a node is done; then finish them one after the other."""
     executor = MessageExecutor(nodes)
-    events = [stop, *(node.done for node in nodes if hasattr(node, "done"))]
+    events = [stop, *(getattr(node, "done", stop) for node in nodes)]
     with suppress(ExternalShutdownException, ShutdownException):
         while not any(event.is_set() for event in events):
             executor.spin_once()
         for node in nodes:
-            if hasattr(node, "finish"):
-                node.finish(executor.spin_once)
+            getattr(node, "finish", _leave)(executor.spin_once)
     executor.shutdown()
     for node in nodes:
         node.destroy_node()
+
+
+def _leave(_: Callable[[], None]) -> None:
+    """Of a node that has nothing to put in order."""
 
 
 class Voice:

@@ -58,7 +58,7 @@ class Senses:
     def _on_joints(self, message: JointState) -> None:
         try:
             reading = self.assembler.joints(
-                time_of(message.header), message.name, message.position, message.velocity,
+                time_of(message.header), list(message.name), message.position, message.velocity,
                 message.effort,
             )  # fmt: skip
         except BadInputError as error:
