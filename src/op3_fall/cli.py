@@ -13,7 +13,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.experiment import Experiment
-from op3_fall.ros_commands import RosRobot, RosSim, check_ros, run_ros
+from op3_fall.ros_commands import (
+    RosRobot,
+    RosSet,
+    RosSim,
+    RosTell,
+    check_ros,
+    run_ros,
+    tell_ros,
+)
 from op3_fall.scenarios import PushSpec
 from op3_fall.sweep import Grid
 
@@ -167,12 +175,16 @@ _COMMANDS = {
     "experiment": Experiment, "sweep": Sweep, "plot": Plot, "convergence": Convergence,
 }  # fmt: skip
 _GROUPS = {
-    "ros": ("The ROS 2 graph, without `launch`.", {"sim": RosSim, "robot": RosRobot}),
+    "ros": (
+        "The ROS 2 graph, without `launch` and ros2cli.",
+        {"sim": RosSim, "robot": RosRobot, "tell": RosTell, "set": RosSet},
+    ),
     "bench": ("Benchmarks.", {"sim": BenchSim, "ros": BenchRos}),
 }
 _RUN = {
     Experiment: _experiment, Sweep: _sweep, Plot: _plot, Convergence: _convergence,
     BenchSim: _bench_sim, BenchRos: _bench_ros, RosSim: run_ros, RosRobot: run_ros,
+    RosTell: tell_ros, RosSet: tell_ros,
 }  # fmt: skip
 
 

@@ -76,9 +76,7 @@ class FallDetector:
         self._rest_since = np.full(shape, np.inf)
         self._upright_since = np.full(shape, np.inf)
 
-    def step(
-        self, reading: SensorReading, felt: NDArray[np.bool_] | bool = False
-    ) -> FallEstimate:
+    def step(self, reading: SensorReading, felt: NDArray[np.bool_] | bool = False) -> FallEstimate:
         """Take one reading (...) in; `felt` (...) where the torques have just shown an impact."""
         self.attitude = self.attitude.step(reading, self.rule.attitude)
         tilt, gravity = self.attitude.tilt, self.attitude.gravity

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`op3-fall ros sim | robot`: the launch files' nodes, where there is no `launch`."""
+"""`op3-fall ros …`: what `ros2 launch`, `lifecycle`, `param` and `service` do, without them."""
 
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+import tyro
+
 from op3_fall.bringup import Process, environment, parameters, supervise
 from op3_fall.errors import BadInputError, check_range
 from op3_fall.resources import resource
 
-__all__ = ["RosRobot", "RosSim", "check_ros", "run_ros"]
+__all__ = ["RosRobot", "RosSet", "RosSim", "RosTell", "check_ros", "run_ros", "tell_ros"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,40 @@ class RosRobot(_Common):
     """P register to restore (dxl_init_OP3.yaml)."""
     nominal_d_gain: int = 0
     """D register to restore."""
+
+
+@dataclass(frozen=True)
+class RosTell:
+    """Tell the running graph something, as `ros2 lifecycle set` and `service call` do."""
+
+    what: tyro.conf.Positional[Literal["arm", "disarm", "estop", "clear-estop", "reset"]]
+    """arm and disarm scheduler and policy; press and clear the e-stop; reset the simulator."""
+    local: bool = True
+    """The graph is on this host; --no-local for a robot's on the network."""
+
+
+@dataclass(frozen=True)
+class RosSet:
+    """Set parameters of a running node together or not at all, as `ros2 param set` does."""
+
+    node: tyro.conf.Positional[str]
+    """Name of the node, such as gain_scheduler."""
+    settings: tyro.conf.Positional[tuple[str, ...]]
+    """name=value, one or more."""
+    local: bool = True
+    """The graph is on this host; --no-local for a robot's on the network."""
+
+
+def tell_ros(args: RosTell | RosSet) -> int:
+    """Run the remote control in a process of its own; its exit status.
+
+    Raises:
+        BadInputError: ROS is not there.
+    """
+    check_ros()
+    words = [args.what] if isinstance(args, RosTell) else ["set", args.node, *args.settings]
+    command = [sys.executable, "-m", "op3_fall.nodes.remote", *words]
+    return subprocess.run(command, env=environment(local=args.local), check=False).returncode
 
 
 def run_ros(args: RosSim | RosRobot) -> int:

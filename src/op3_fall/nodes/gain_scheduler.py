@@ -67,9 +67,7 @@ class GainSchedulerNode(ArmedNode):
     @property
     def _damped(self) -> Scales:
         safety = self.settings[SafetyConfig]
-        return Scales(
-            GainPhase.DAMPED, safety.damped_stiffness_scale, safety.damped_damping_scale
-        )
+        return Scales(GainPhase.DAMPED, safety.damped_stiffness_scale, safety.damped_damping_scale)
 
     def agree(self, values: Values) -> None:
         """The scales lie within their bounds."""
