@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pytest
 
 from op3_fall.errors import BadInputError
-from op3_fall.settings import check_settings, choice, descriptions, setting
+from op3_fall.settings import Settings, choice, descriptions, setting
 
 
 @dataclass(frozen=True)
-class Example:
+class Example(Settings):
     """A configuration."""
 
     speed_rad_s: float = setting(1.0, 0.0, 2.0, unit="rad/s")
@@ -20,9 +20,6 @@ class Example:
     kind: str = choice("a", "a", "b")
     """Which one."""
     free: str = ""
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall.sensors import GRAVITY
-from op3_fall.settings import check_settings, setting
+from op3_fall.settings import Settings, setting
 from op3_fall.signals import SensorReading
 
 __all__ = ["Attitude", "AttitudeConfig"]
@@ -16,21 +16,13 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class AttitudeConfig:
+class AttitudeConfig(Settings):
     """A complementary filter."""
 
     accelerometer_gain_per_s: float = setting(1.0, 0.0, 100.0, unit="1/s")
     """How fast the estimate follows a trusted accelerometer, 1/s."""
     trust_band_g: float = setting(0.1, 0.0, 1.0, unit="g")
     """The accelerometer counts only while its norm is this close to 1 g."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no filter.
-
-        Raises:
-            BadInputError: a value outside its range.
-        """
-        check_settings(self)
 
 
 @dataclass(frozen=True)

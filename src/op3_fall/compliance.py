@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from op3_fall.robot import Servo
-from op3_fall.settings import check_settings, setting
+from op3_fall.settings import Settings, setting
 from op3_fall.signals import ImpactEstimate
 
 __all__ = ["ComplianceConfig", "ComplianceSchedule", "Phase"]
@@ -34,7 +34,7 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True)
-class ComplianceConfig:
+class ComplianceConfig(Settings):
     """The scales and when they change."""
 
     stiffness_scale: float = setting(0.8, *STIFFNESS_RANGE)
@@ -51,14 +51,6 @@ class ComplianceConfig:
     """Duration of the ramp back to nominal, s."""
     longest_soft_s: float = setting(2.0, 0.0, 60.0, unit="s", label="longest soft time")
     """Back to nominal after this long even if the load never subsides, s."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be scheduled.
-
-        Raises:
-            BadInputError: a value outside its range.
-        """
-        check_settings(self)
 
 
 class ComplianceSchedule:

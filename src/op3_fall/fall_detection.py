@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from op3_fall.attitude import Attitude, AttitudeConfig
 from op3_fall.sensors import GRAVITY
-from op3_fall.settings import check_settings, setting
+from op3_fall.settings import Settings, setting
 from op3_fall.signals import FallEstimate, SensorReading
 
 __all__ = ["FallDetector", "FallPhase", "TiltRule", "time_to_impact"]
@@ -32,7 +32,7 @@ class FallPhase(IntEnum):
 
 
 @dataclass(frozen=True)
-class TiltRule:
+class TiltRule(Settings):
     """When a tilt is a fall, and when it is over."""
 
     threshold_rad: float = setting(math.radians(15), 0.05, 1.5, unit="rad")
@@ -53,14 +53,6 @@ class TiltRule:
     """For this long, s; then the detector waits for the next fall."""
     attitude: AttitudeConfig = field(default_factory=AttitudeConfig)
     """Where the tilt comes from."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no rule.
-
-        Raises:
-            BadInputError: a value outside its range.
-        """
-        check_settings(self)
 
 
 class FallDetector:

@@ -18,7 +18,7 @@ from op3_fall.controller import pose_error
 from op3_fall.errors import BadInputError
 from op3_fall.fall_detection import FallPhase
 from op3_fall.robot import Servo
-from op3_fall.settings import check_settings, choice, setting
+from op3_fall.settings import Settings, choice, setting
 from op3_fall.signals import FallEstimate, ImpactEstimate
 
 __all__ = ["GainConfig", "GainPhase", "GainSchedule", "Scales"]
@@ -41,7 +41,7 @@ class GainPhase(IntEnum):
 
 
 @dataclass(frozen=True)
-class GainConfig:
+class GainConfig(Settings):
     """What the gains are multiples of, and between which bounds."""
 
     mode: str = choice("compliant", "compliant", "stiff", "soft")
@@ -71,7 +71,7 @@ class GainConfig:
         Raises:
             BadInputError: a value outside its range, or a range that is empty.
         """
-        check_settings(self)
+        super().__post_init__()
         for name in ("stiffness", "damping"):
             low, high = getattr(self, f"min_{name}_scale"), getattr(self, f"max_{name}_scale")
             if low > high:

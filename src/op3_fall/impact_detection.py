@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall import robot
-from op3_fall.settings import check_settings, setting
+from op3_fall.settings import Settings, setting
 from op3_fall.signals import ImpactEstimate, JointCommand, SensorReading
 
 __all__ = ["ImpactDetector", "SpikeRule"]
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class SpikeRule:
+class SpikeRule(Settings):
     """When a spike in the torque load is an impact."""
 
     spike_n_m: float = setting(4.5, 0.0, 100.0, unit="N m")
@@ -35,14 +35,6 @@ class SpikeRule:
     """Goals that jump by more than this, summed over the joints, are such a step: 1.9 N m."""
     refractory_s: float = setting(0.06, 0.0, 2.0, unit="s")
     """Spikes closer than this to an onset belong to the same impact."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no rule.
-
-        Raises:
-            BadInputError: a value outside its range.
-        """
-        check_settings(self)
 
 
 class ImpactDetector:

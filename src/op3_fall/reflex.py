@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from op3_fall.fall_detection import FallPhase
 from op3_fall.safety import TargetGuard
-from op3_fall.settings import check_settings, setting
+from op3_fall.settings import Settings, setting
 from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
 
 __all__ = ["FallReflex", "Move", "Policy", "ReflexConfig", "ScriptedPolicy"]
@@ -54,21 +54,13 @@ class ScriptedPolicy:
 
 
 @dataclass(frozen=True)
-class ReflexConfig:
+class ReflexConfig(Settings):
     """When the reflex streams targets."""
 
     control_period_s: float = setting(0.02, 0.008, 0.1, unit="s")
     """Time between two targets, s; the driver's cycle is 0.008 s."""
     linger_s: float = setting(1.0, 0.0, 3600.0, unit="s")
     """Targets go on for this long once the robot is down, s; then the driver holds the last."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no rhythm.
-
-        Raises:
-            BadInputError: a value outside its range.
-        """
-        check_settings(self)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from op3_fall.compliance import DAMPING_RANGE, STIFFNESS_RANGE
 from op3_fall.errors import BadInputError
-from op3_fall.settings import check_settings, setting
+from op3_fall.settings import Settings, setting
 
 __all__ = ["SafetyConfig"]
 
 
 @dataclass(frozen=True)
-class SafetyConfig:
+class SafetyConfig(Settings):
     """What is let through, and when the sensors count as broken."""
 
     warn_after_s: float = setting(0.024, 0.008, 10.0, unit="s", label="warning age")
@@ -40,7 +40,7 @@ class SafetyConfig:
         Raises:
             BadInputError: a value outside its range, or a fault before its warning.
         """
-        check_settings(self)
+        super().__post_init__()
         if self.warn_after_s > self.fault_after_s:
             raise BadInputError(
                 f"warning age is {self.warn_after_s:g} s, fault age {self.fault_after_s:g} s; "

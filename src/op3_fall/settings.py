@@ -9,13 +9,13 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import Field, field, fields
 from functools import cache
 from typing import Any
 
 from op3_fall.errors import BadInputError, check_choice, check_range
 
-__all__ = ["check_settings", "choice", "descriptions", "setting"]
+__all__ = ["Settings", "choice", "descriptions", "setting"]
 
 
 def setting(
@@ -30,21 +30,27 @@ def choice(default: str, *allowed: str) -> Any:
     return field(default=default, metadata={"choices": allowed})
 
 
-def check_settings(config: Any) -> None:
-    """Refuse a configuration whose settings are not what their fields allow.
+class Settings:
+    """Base of the configuration dataclasses: what their fields do not allow is refused."""
 
-    Raises:
-        BadInputError: the first value of the wrong kind, outside its range or choices.
-    """
-    for f in fields(config):
-        value, name = getattr(config, f.name), f.name.replace("_", " ")
-        if "choices" in f.metadata:
-            check_choice(name, value, f.metadata["choices"], remedy="choose one of them")
-        if "range" in f.metadata:
-            name = f.metadata["label"] or name
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise BadInputError(f"{name} is {value!r}; allowed is a number; give one")
-            check_range(name, value, *f.metadata["range"], unit=f.metadata["unit"])
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            BadInputError: the first value of the wrong kind, outside its range or choices.
+        """
+        for f in fields(self):  # type: ignore[arg-type]
+            _check(f, getattr(self, f.name))
+
+
+def _check(f: Field[Any], value: Any) -> None:
+    name = f.metadata.get("label") or f.name.replace("_", " ")
+    if "choices" in f.metadata:
+        check_choice(name, value, f.metadata["choices"], remedy="choose one of them")
+    if "range" in f.metadata:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadInputError(f"{name} is {value!r}; allowed is a number; give one")
+        check_range(name, value, *f.metadata["range"], unit=f.metadata["unit"])
 
 
 @cache

@@ -11,7 +11,7 @@ from op3_fall.driver import Driver, DriverCycle
 from op3_fall.driver_events import CYCLE_S
 from op3_fall.model import load_model
 from op3_fall.scenarios import PushSpec, Scenario, pushed_stand
-from op3_fall.settings import check_settings, choice, setting
+from op3_fall.settings import Settings, choice, setting
 from op3_fall.signals import JointCommand, SensorReading
 from op3_fall.simulation import Simulation
 
@@ -22,7 +22,7 @@ _COMMAND = fields(JointCommand)
 
 
 @dataclass(frozen=True)
-class SimConfig:
+class SimConfig(Settings):
     """What is simulated. All but the real-time factor takes effect at start and at a reset."""
 
     real_time_factor: float = setting(1.0, 0.0, 100.0, label="real-time factor")
@@ -54,14 +54,6 @@ class SimConfig:
     """The experiment's seed for the jitter of push and start pose; -1: no jitter."""
     fall: int = setting(1, 1, 10**6, label="number of the fall")
     """Which of the experiment's falls, from 1; falls 1 and 2 are alike, 3 and 4, and so on."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be simulated.
-
-        Raises:
-            BadInputError: a value outside its range or choices.
-        """
-        check_settings(self)
 
 
 @dataclass(frozen=True)

@@ -16,30 +16,22 @@ from op3_fall.msg import EStop as EStopMessage
 from op3_fall.msg import FallState, TorqueLoad
 from op3_fall.nodes import conversions, topics
 from op3_fall.nodes.latest import Latest
-from op3_fall.nodes.parameters import Settings, Values
+from op3_fall.nodes.parameters import NodeSettings, Values
 from op3_fall.nodes.running import Voice
 from op3_fall.readings import JointOrder
 from op3_fall.safety import SafetyConfig
-from op3_fall.settings import check_settings, choice
+from op3_fall.settings import Settings, choice
 from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
 __all__ = ["ArmedNode", "StartConfig"]
 
 
 @dataclass(frozen=True)
-class StartConfig:
+class StartConfig(Settings):
     """How far the node goes by itself at its start."""
 
     autostart: str = choice("none", "none", "configure", "activate")
     """none; configure: load and check; activate: armed at once, for simulation only."""
-
-    def __post_init__(self) -> None:
-        """Refuse other words.
-
-        Raises:
-            BadInputError: not one of the choices.
-        """
-        check_settings(self)
 
 
 class ArmedNode(LifecycleNode):
@@ -48,7 +40,7 @@ class ArmedNode(LifecycleNode):
     def __init__(self, name: str, *configs: Any, serves_estop: bool) -> None:
         """Declare parameters and join the e-stop; one node in the graph serves it."""
         super().__init__(name)
-        self.settings = Settings(
+        self.settings = NodeSettings(
             self, StartConfig(), SafetyConfig(), *configs, changed=self._on_parameters,
             agree=self.agree,
         )  # fmt: skip

@@ -15,11 +15,11 @@ from op3_fall.fall_detection import FallDetector, TiltRule
 from op3_fall.impact_detection import ImpactDetector, SpikeRule
 from op3_fall.msg import FallState, JointGains, TorqueLoad
 from op3_fall.nodes import conversions, topics
-from op3_fall.nodes.parameters import Settings
+from op3_fall.nodes.parameters import NodeSettings
 from op3_fall.nodes.running import run_node
 from op3_fall.nodes.senses import Senses
 from op3_fall.safety import Health, Level, SafetyConfig
-from op3_fall.settings import check_settings, choice, setting
+from op3_fall.settings import Settings, choice, setting
 from op3_fall.signals import JointCommand, SensorReading
 
 __all__ = ["DetectorConfig", "FallDetectorNode", "main"]
@@ -35,21 +35,13 @@ _PATIENCE = 250
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
+class DetectorConfig(Settings):
     """What the robot is like."""
 
     profile: str = choice("extended", "extended", "stock", "ideal")
     """What the driver reads; stock: no velocity and effort (ROBOTIS' own OP3.robot)."""
     voltage_v: float = setting(12.0, 11.1, 14.8, unit="V")
     """Supply voltage under load, V: 11.1 on the OP3's battery, 12 on its power supply."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no robot.
-
-        Raises:
-            BadInputError: a value outside its range.
-        """
-        check_settings(self)
 
 
 class FallDetectorNode(Node):
@@ -59,7 +51,7 @@ class FallDetectorNode(Node):
         """Declare parameters, subscribe, publish."""
         super().__init__("fall_detector")
         configs = DetectorConfig(), TiltRule(), AttitudeConfig(), SpikeRule(), SafetyConfig()
-        self._settings = Settings(self, *configs, changed=self._configure)
+        self._settings = NodeSettings(self, *configs, changed=self._configure)
         self._fall: FallDetector | None = None
         self._impact: ImpactDetector | None = None
         self._goal: np.ndarray | None = None

@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 from op3_fall.errors import BadInputError
 from op3_fall.settings import descriptions
 
-__all__ = ["Settings", "Values", "declare", "read"]
+__all__ = ["NodeSettings", "Values", "declare", "read"]
 
 T = TypeVar("T")
 Values = dict[type, Any]
@@ -64,7 +64,7 @@ def read(node: Node, config_type: type[T], changes: Sequence[Parameter] = ()) ->
     return config_type(**values)
 
 
-class Settings:
+class NodeSettings:
     """Keeps a node's configurations in step with its parameters.
 
     Parameters that are set together (atomically) are checked together: all are taken or none.

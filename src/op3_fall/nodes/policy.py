@@ -21,7 +21,7 @@ from op3_fall.nodes.arming import ArmedNode
 from op3_fall.nodes.running import run_node
 from op3_fall.reflex import FallReflex, Move, Policy, ReflexConfig, ScriptedPolicy
 from op3_fall.safety import SafetyConfig, TargetGuard
-from op3_fall.settings import check_settings, choice, setting
+from op3_fall.settings import Settings, choice, setting
 from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
 
 __all__ = ["PolicyConfig", "PolicyNode", "main"]
@@ -31,7 +31,7 @@ _BRAKE = -2
 
 
 @dataclass(frozen=True)
-class PolicyConfig:
+class PolicyConfig(Settings):
     """What decides on the targets."""
 
     policy_file: str = ""
@@ -42,14 +42,6 @@ class PolicyConfig:
     """What the driver reads; a policy may need more than stock."""
     voltage_v: float = setting(12.0, 11.1, 14.8, unit="V")
     """Supply voltage under load, V: 11.1 on the OP3's battery, 12 on its power supply."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no policy.
-
-        Raises:
-            BadInputError: a value outside its range or choices.
-        """
-        check_settings(self)
 
 
 class PolicyNode(ArmedNode):

@@ -25,7 +25,7 @@ from op3_fall.errors import BadInputError
 from op3_fall.msg import Push
 from op3_fall.nodes import conversions
 from op3_fall.nodes.driver_topics import DriverTopics
-from op3_fall.nodes.parameters import Settings
+from op3_fall.nodes.parameters import NodeSettings
 from op3_fall.nodes.running import run_node
 from op3_fall.pacing import CycleTimes, Pacer, spread
 from op3_fall.twin import SimConfig, Twin
@@ -52,7 +52,7 @@ class SimNode(Node):
             BadInputError: a parameter's value cannot be used.
         """
         super().__init__("sim")
-        self._settings = Settings(self, SimConfig(), changed=lambda: None)
+        self._settings = NodeSettings(self, SimConfig(), changed=lambda: None)
         config = self._settings[SimConfig]
         self._lock = threading.Lock()
         self._twin = Twin(config, time.time())
