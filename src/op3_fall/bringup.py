@@ -9,14 +9,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from op3_fall.errors import Op3FallError
+from ruamel.yaml import YAML, YAMLError
 
-__all__ = ["Process", "environment", "parameters", "supervise"]
+from op3_fall.errors import BadInputError, Op3FallError
+
+__all__ = ["Process", "environment", "parameter_file", "supervise"]
 
 # Gains are restored while the driver still runs; the simulator goes last.
 STOP_ORDER = ("policy", "gain_scheduler", "fall_detector", "recorder", "sim")
@@ -45,10 +49,10 @@ class Process:
         self.running = subprocess.Popen(command, env=dict(env), start_new_session=True)
 
     def stop(self) -> None:
-        """Ask, then insist."""
+        """Ask, then insist; SIGINT would print a traceback while Python is still importing."""
         if self.running is None:
             return
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGTERM, signal.SIGKILL):
             if self.running.poll() is None:
                 self.running.send_signal(number)
             try:
@@ -67,21 +71,41 @@ def environment(*, local: bool) -> dict[str, str]:
     return env
 
 
-def parameters(files: Sequence[Path], overrides: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """ROS arguments for parameter files and, on top, `{node: {parameter: value}}`."""
-    arguments = ["--ros-args"]
-    for file in files:
-        arguments += ["--params-file", str(file)]
-    for node, values in overrides.items():
-        for name, value in values.items():
-            arguments += ["-p", f"{node}:{name}:={_yaml(value)}"]
-    return arguments
+@contextmanager
+def parameter_file(
+    files: Sequence[Path], overrides: Mapping[str, Mapping[str, object]]
+) -> Iterator[list[str]]:
+    """ROS arguments for one file made of `files` and, on top, `{node: {parameter: value}}`.
+
+    rcl would take several files, but of two values of different types it keeps the older one.
+
+    Raises:
+        BadInputError: a file cannot be read or is no ROS parameter file.
+    """
+    merged: dict[str, dict[str, object]] = {}
+    for given in (*map(_read, files), overrides):
+        for node, values in given.items():
+            merged[node] = merged.get(node, {}) | dict(values)
+    content = {node: {"ros__parameters": values} for node, values in merged.items()}
+    with tempfile.NamedTemporaryFile("w", prefix="op3_fall_", suffix=".yaml") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+        file.flush()
+        yield ["--ros-args", "--params-file", file.name]
 
 
-def _yaml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"'{value}'" if isinstance(value, str | Path) else repr(value)
+def _read(path: Path) -> dict[str, dict[str, object]]:
+    """`{node: {parameter: value}}` of a ROS parameter file."""
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text())
+        return {str(node): dict(block["ros__parameters"]) for node, block in content.items()}
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        reason = " ".join(str(error).split())
+    except (AttributeError, KeyError, TypeError, ValueError):
+        reason = "no 'node: ros__parameters: name: value'"
+    raise BadInputError(
+        f"parameter file '{path}' cannot be used ({reason}); allowed is a ROS parameter file such "
+        "as config/sim.yaml; correct it"
+    )
 
 
 def supervise(processes: Sequence[Process], env: Mapping[str, str]) -> int:

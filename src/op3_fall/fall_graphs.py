@@ -197,7 +197,8 @@ def draw_envelopes(
                     if its == mode and curve is not None and np.isfinite(start)
                 ]
                 if falls:
-                    _draw_envelope(axes, falls, colour, f"{name}, {len(falls)} falls")
+                    many = "fall" if len(falls) == 1 else "falls"
+                    _draw_envelope(axes, falls, colour, f"{name}, {len(falls)} {many}")
             axes.axvline(0, color="k", ls=":", lw=1)
             axes.set(ylabel=panel.label, ylim=(0, None))
         top, bottom = rows[0, 0], rows[-1, 0]

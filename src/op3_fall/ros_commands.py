@@ -10,7 +10,7 @@ from typing import Literal
 
 import tyro
 
-from op3_fall.bringup import Process, environment, parameters, supervise
+from op3_fall.bringup import Process, environment, parameter_file, supervise
 from op3_fall.errors import BadInputError, check_range
 from op3_fall.resources import resource
 
@@ -118,13 +118,13 @@ def run_ros(args: RosSim | RosRobot) -> int:
     files += [args.params] if args.params else []
     names = ["sim"] if sim else []
     names += ["fall_detector", "gain_scheduler", "policy"] + ["recorder"] * bool(args.record)
-    ros_arguments = parameters(files, _overrides(args))
-    if args.composed:
-        processes = [Process("composed", (",".join(names), *ros_arguments))]
-    else:
-        again = ("fall_detector", "gain_scheduler", "policy")
-        processes = [Process(n, ros_arguments, respawn=n in again) for n in names]
-    return supervise(processes, environment(local=sim))
+    with parameter_file(files, _overrides(args)) as ros_arguments:
+        if args.composed:
+            processes = [Process("composed", (",".join(names), *ros_arguments))]
+        else:
+            again = ("fall_detector", "gain_scheduler", "policy")
+            processes = [Process(n, ros_arguments, respawn=n in again) for n in names]
+        return supervise(processes, environment(local=sim))
 
 
 def _overrides(args: RosSim | RosRobot) -> dict[str, dict[str, object]]:
@@ -134,7 +134,7 @@ def _overrides(args: RosSim | RosRobot) -> dict[str, dict[str, object]]:
         "gain_scheduler": {"mode": args.mode},
         "policy": policy,
         "fall_detector": {"profile": args.profile},
-        "recorder": {"path": args.record},
+        "recorder": {"path": str(args.record)},
     }
     if isinstance(args, RosSim):
         nodes["sim"] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from op3_fall import results
-from op3_fall.bringup import STOP_ORDER, Process, environment, parameters, supervise
+from op3_fall.bringup import STOP_ORDER, Process, environment, parameter_file, supervise
 from op3_fall.compliance import ComplianceConfig
 from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.experiment import MODES, Experiment
@@ -59,31 +59,33 @@ def _check(experiment: Experiment) -> None:
 
 def _fall(experiment: Experiment, k: int, bag: Path) -> None:
     """Fall `k`, from 0: the graph comes up, the robot is pushed, the graph ends."""
-    status = supervise(
-        [Process("composed", (",".join(STOP_ORDER), *_arguments(experiment, k, bag)))],
-        environment(local=True),
-    )
+    files = [resource("config/sim.yaml")]
+    with parameter_file(files, _parameters(experiment, k, bag)) as ros_arguments:
+        graph = Process("composed", (",".join(STOP_ORDER), *ros_arguments))
+        status = supervise([graph], environment(local=True))
     if status or not bag.exists():
         raise Op3FallError(f"the graph of fall {k + 1} ended with status {status}; see above")
 
 
-def _arguments(experiment: Experiment, k: int, bag: Path) -> list[str]:
+def _parameters(experiment: Experiment, k: int, bag: Path) -> dict[str, dict[str, object]]:
     """Parameters of the nodes for fall `k`."""
     push = experiment.push
     compliance = {name: float(getattr(experiment.compliance, name))
                   for name in ComplianceConfig.__dataclass_fields__}  # fmt: skip
-    voltage = {"voltage_v": float(experiment.voltage_v), "profile": experiment.profile}
+    voltage: dict[str, object] = {
+        "voltage_v": float(experiment.voltage_v), "profile": experiment.profile,
+    }  # fmt: skip
     after_s = _SETTLE_S + push.start_s
-    sim = {
+    sim: dict[str, object] = {
         "seed": experiment.seed, "fall": k + 1, "model": experiment.model, **voltage,
         "push_force_n": float(push.force_n), "push_duration_s": float(push.duration_s),
         "push_direction_deg": float(push.direction_deg), "push_after_s": after_s,
         "stop_after_s": after_s - push.start_s + experiment.duration_s,
     }  # fmt: skip
-    return parameters([resource("config/sim.yaml")], {
+    return {
         "sim": sim,
         "gain_scheduler": {"mode": MODES[k % 2], "voltage_v": voltage["voltage_v"], **compliance},
         "fall_detector": voltage,
         "policy": voltage,
-        "recorder": {"path": bag},
-    })  # fmt: skip
+        "recorder": {"path": str(bag)},
+    }
