@@ -1,26 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fall detector, gain scheduler, policy and recorder: the same on robot and simulator."""
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution, NotSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+NUMBERS: dict[str, type] = {"voltage": float, "nominal_p_gain": int, "nominal_d_gain": int}
 
-def text(name: str) -> ParameterValue:
-    """A launch argument as a string parameter, whatever it looks like."""
-    return ParameterValue(LaunchConfiguration(name), value_type=str)
+
+def check_numbers(context: LaunchContext) -> None:
+    """Refuse before anything runs: on an error, launch leaves behind what it has started."""
+    for name, kind in NUMBERS.items():
+        given = context.launch_configurations[name]
+        try:
+            kind(given)
+        except ValueError:
+            raise ValueError(f"{name} '{given}' is no {kind.__name__}; correct it") from None
+
+
+def typed(name: str) -> ParameterValue:
+    """A launch argument as a parameter: a string, even if it looks like a number, or a number."""
+    return ParameterValue(LaunchConfiguration(name), value_type=NUMBERS.get(name, str))
+
+
+def end_on_bad_input(event: ProcessExited, _: LaunchContext) -> Shutdown | None:
+    """Exit status 2 is bad input, which stays bad however often the node is started."""
+    return Shutdown(reason="bad input; see above") if event.returncode == 2 else None
+
+
+def fall_node(executable: str, parameters: dict[str, ParameterValue]) -> Node:
+    """A node that is started again when it dies; its arguments win over the parameter file."""
+    simulated = LaunchConfiguration("simulated")
+    world = {
+        "use_sim_time": ParameterValue(simulated, value_type=bool),
+        "noisy_imu": ParameterValue(NotSubstitution(simulated), value_type=bool),
+    }
+    return Node(
+        package="op3_fall", executable=executable, output="screen",
+        parameters=[LaunchConfiguration("config"), world | parameters],
+        respawn=True, respawn_delay=0.5, on_exit=end_on_bad_input,
+    )  # fmt: skip
 
 
 def generate_launch_description() -> LaunchDescription:
     """The nodes; the three that act are started again when they die."""
-    shared = LaunchConfiguration("config")
-    record = LaunchConfiguration("record")
+    profile, supply = {"profile": typed("profile")}, {"voltage_v": typed("voltage")}
+    nominal = {name: typed(name) for name in ("nominal_p_gain", "nominal_d_gain")}
     return LaunchDescription(
         [
             DeclareLaunchArgument("config", description="parameter file of the nodes"),
+            DeclareLaunchArgument(
+                "simulated", choices=["true", "false"],
+                description="true: the driver is the simulator: its clock, an IMU without noise",
+            ),
             DeclareLaunchArgument(
                 "mode", default_value="compliant", choices=["compliant", "stiff", "soft"],
                 description="compliant: soft for the impact; stiff: nominal gains; soft: at once",
@@ -33,23 +69,30 @@ def generate_launch_description() -> LaunchDescription:
                 "record", default_value="",
                 description="folder of the torque log (rosbag2, MCAP) to write; empty: none",
             ),
-            Node(
-                package="op3_fall", executable="fall_detector", parameters=[shared],
-                output="screen", respawn=True, respawn_delay=0.5,
+            DeclareLaunchArgument(
+                "profile", default_value="extended",
+                description="what OP3.robot reads; stock: no velocity, effort",
             ),
-            Node(
-                package="op3_fall", executable="gain_scheduler", output="screen",
-                parameters=[shared, {"mode": text("mode")}], respawn=True, respawn_delay=0.5,
+            DeclareLaunchArgument(
+                "voltage", default_value="12.0",
+                description="supply under load that the nodes count on, V",
             ),
-            Node(
-                package="op3_fall", executable="policy", output="screen",
-                parameters=[shared, {"policy_file": text("policy")}],
-                respawn=True, respawn_delay=0.5,
+            DeclareLaunchArgument(
+                "nominal_p_gain", default_value="800",
+                description="P register to restore (dxl_init_OP3.yaml)",
             ),
+            DeclareLaunchArgument(
+                "nominal_d_gain", default_value="0", description="D register to restore",
+            ),
+            OpaqueFunction(function=check_numbers),
+            fall_node("fall_detector", profile | supply),
+            fall_node("gain_scheduler", supply | nominal | {"mode": typed("mode")}),
+            fall_node("policy", profile | supply | {"policy_file": typed("policy")}),
             Node(
                 package="op3_fall", executable="recorder", output="screen",
-                parameters=[shared, {"path": text("record")}],
-                condition=IfCondition(PythonExpression(["'", record, "' != ''"])),
+                parameters=[LaunchConfiguration("config"), {"path": typed("record")}],
+                condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("record"), "")),
+                on_exit=end_on_bad_input,
             ),
         ]
     )  # fmt: skip

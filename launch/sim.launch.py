@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OP3 in MuJoCo: it stands, is pushed, falls, and detector, scheduler and policy act."""
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
+    OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
 )
@@ -20,24 +21,32 @@ from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare("op3_fall")
 DOMAIN = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+NUMBERS = {
+    "push": "push_force_n", "push_direction": "push_direction_deg", "push_after": "push_after_s",
+    "real_time_factor": "real_time_factor", "stop_after": "stop_after_s",
+}  # fmt: skip
+"""Arguments that are numbers, and the simulator's parameters that they set."""
 
 
-def number(name: str) -> ParameterValue:
-    """A launch argument as a number."""
-    return ParameterValue(LaunchConfiguration(name), value_type=float)
+def check_numbers(context: LaunchContext) -> None:
+    """Refuse before anything runs: on an error, launch leaves behind what it has started."""
+    for name in NUMBERS:
+        given = context.launch_configurations[name]
+        try:
+            float(given)
+        except ValueError:
+            raise ValueError(f"{name} '{given}' is no number; correct it") from None
 
 
 def generate_launch_description() -> LaunchDescription:
     """The simulator in the driver's place, and the nodes that also run on the robot."""
-    config = PathJoinSubstitution([SHARE, "config", "sim.yaml"])
+    config, profile = LaunchConfiguration("config"), LaunchConfiguration("profile")
     nodes = PathJoinSubstitution([SHARE, "launch", "fall_control.launch.py"])
     simulator = {
-        "push_force_n": number("push"),
-        "push_direction_deg": number("push_direction"),
-        "push_after_s": number("push_after"),
-        "real_time_factor": number("real_time_factor"),
-        "stop_after_s": number("stop_after"),
-        "profile": LaunchConfiguration("profile"),
+        parameter: ParameterValue(LaunchConfiguration(name), value_type=float)
+        for name, parameter in NUMBERS.items()
+    } | {
+        "profile": profile,
         "start_pose": LaunchConfiguration("start_pose"),
         "viewer": ParameterValue(LaunchConfiguration("viewer"), value_type=bool),
         "model": ParameterValue(LaunchConfiguration("model"), value_type=str),
@@ -64,15 +73,22 @@ def generate_launch_description() -> LaunchDescription:
                                   description="show MuJoCo's viewer"),
             DeclareLaunchArgument("model", default_value="",
                                   description="MJCF file of an OP3; empty: this package's own"),
+            DeclareLaunchArgument("config",
+                                  default_value=PathJoinSubstitution(
+                                      [SHARE, "config", "sim.yaml"]),
+                                  description="parameter file of simulator and nodes"),
             # A simulated driver must not drive a robot on the same network.
             SetEnvironmentVariable(DOMAIN, EnvironmentVariable(DOMAIN, default_value="LOCALHOST")),
+            OpaqueFunction(function=check_numbers),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(nodes),
+                launch_arguments={
+                    "config": config, "profile": profile, "simulated": "true",
+                }.items(),
+            ),
             Node(
                 package="op3_fall", executable="sim", parameters=[config, simulator],
                 output="screen", on_exit=Shutdown(reason="the simulator has ended"),
-            ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(nodes),
-                launch_arguments={"config": config}.items(),
             ),
         ]
     )  # fmt: skip

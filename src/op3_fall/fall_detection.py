@@ -5,7 +5,7 @@ NORMAL -- tilt --> FALLING -- blow --> IMPACT -- at rest --> DOWN -- upright aga
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -51,6 +51,9 @@ class TiltRule(Settings):
     """Below this tilt the robot stands again, rad."""
     upright_s: float = setting(1.0, 0.0, 10.0, unit="s")
     """For this long, s; then the detector waits for the next fall."""
+    settle_s: float = setting(0.0, 0.0, 10.0, unit="s")
+    """No alarm for this long after the start, s, while the attitude follows the accelerometer
+    ten times faster; 0 for a robot that is known to start at rest."""
     attitude: AttitudeConfig = field(default_factory=AttitudeConfig)
     """Where the tilt comes from."""
 
@@ -67,12 +70,19 @@ class FallDetector:
         self._phase: NDArray[np.int64] = np.full(shape, FallPhase.NORMAL, dtype=np.int64)
         self._rest_since = np.full(shape, np.inf)
         self._upright_since = np.full(shape, np.inf)
+        self._start_s = first.time_s
+        a = self.rule.attitude
+        self._settling = replace(
+            a, accelerometer_gain_per_s=min(10 * a.accelerometer_gain_per_s, 100.0)
+        )
 
     def step(self, reading: SensorReading, felt: NDArray[np.bool_] | bool = False) -> FallEstimate:
         """Take one reading (...) in; `felt` (...) where the torques have just shown an impact."""
-        self.attitude = self.attitude.step(reading, self.rule.attitude)
+        settling = reading.time_s - self._start_s < self.rule.settle_s
+        config = self._settling if settling.all() else self.rule.attitude
+        self.attitude = self.attitude.step(reading, config)
         tilt, gravity = self.attitude.tilt, self.attitude.gravity
-        self._phase = self._next_phase(reading, tilt, felt)
+        self._phase = self._next_phase(reading, np.where(settling, 0.0, tilt), felt)
         falling = self._phase != FallPhase.NORMAL
         velocity = _tilt_rate(gravity, reading.angular_velocity)
         return FallEstimate(

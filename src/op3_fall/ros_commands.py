@@ -69,6 +69,8 @@ class RosRobot(_Common):
     """P register to restore (dxl_init_OP3.yaml)."""
     nominal_d_gain: int = 0
     """D register to restore."""
+    simulated: bool = False
+    """A rehearsal: `python -m op3_fall.nodes.sim` is the driver."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def run_ros(args: RosSim | RosRobot) -> int:
         else:
             again = ("fall_detector", "gain_scheduler", "policy")
             processes = [Process(n, ros_arguments, respawn=n in again) for n in names]
-        return supervise(processes, environment(local=sim))
+        local = isinstance(args, RosSim) or args.simulated
+        return supervise(processes, environment(local=local))
 
 
 def _overrides(args: RosSim | RosRobot) -> dict[str, dict[str, object]]:
@@ -146,6 +149,8 @@ def _overrides(args: RosSim | RosRobot) -> dict[str, dict[str, object]]:
     else:
         for node in ("gain_scheduler", "policy", "fall_detector"):
             nodes[node]["voltage_v"] = float(args.voltage)
+            if args.simulated:  # its IMU has no noise, and stamps are its own
+                nodes[node] |= {"use_sim_time": True, "noisy_imu": False}
         nodes["gain_scheduler"] |= {
             "nominal_p_gain": args.nominal_p_gain, "nominal_d_gain": args.nominal_d_gain,
         }  # fmt: skip

@@ -30,6 +30,8 @@ _NO_EFFORT = (
     "OP3.robot and power-cycle the servos (docs/robot.md). Going on with the IMU alone: falls "
     "are noticed, impacts are not felt in the torques"
 )
+_SETTLE_S = 0.3
+"""Nobody knows what the robot does when the node starts."""
 _PATIENCE = 250
 """Readings without effort before it is said: 2 s."""
 
@@ -50,7 +52,8 @@ class FallDetectorNode(Node):
     def __init__(self) -> None:
         """Declare parameters, subscribe, publish."""
         super().__init__("fall_detector")
-        configs = DetectorConfig(), TiltRule(), AttitudeConfig(), SpikeRule(), SafetyConfig()
+        rule = TiltRule(settle_s=_SETTLE_S)
+        configs = DetectorConfig(), rule, AttitudeConfig(), SpikeRule(), SafetyConfig()
         self._settings = NodeSettings(self, *configs, changed=self._configure)
         self._fall: FallDetector | None = None
         self._impact: ImpactDetector | None = None
