@@ -25,13 +25,19 @@ rates = st.lists(st.floats(-5, 5), min_size=3, max_size=3).map(np.array)
 
 
 def reading(
-    time_s: float, gyro: ArrayLike = (0, 0, 0), force: ArrayLike = (0, 0, GRAVITY)
+    time_s: ArrayLike, gyro: ArrayLike = (0, 0, 0), force: ArrayLike = (0, 0, GRAVITY)
 ) -> SensorReading:
     gyro, force = np.array(gyro, dtype=float), np.array(force, dtype=float)
     shape = gyro.shape[:-1]
     joints = np.zeros((*shape, 20))
     return SensorReading(
-        np.full(shape, time_s), joints, joints, joints, gyro, force, np.zeros((*shape, 4))
+        np.broadcast_to(np.asarray(time_s, dtype=float), shape),
+        joints,
+        joints,
+        joints,
+        gyro,
+        force,
+        np.zeros((*shape, 4)),
     )
 
 

@@ -39,14 +39,20 @@ class Attitude:
         """From a robot at rest: down is where the accelerometer does not point."""
         return cls(reading.time_s, -_unit(reading.linear_acceleration))
 
-    def step(self, reading: SensorReading, config: AttitudeConfig) -> "Attitude":
-        """Turn with the gyro, then lean on the accelerometer where it can be trusted."""
+    def step(
+        self, reading: SensorReading, config: AttitudeConfig, boost: Array | float = 1.0
+    ) -> "Attitude":
+        """Turn with the gyro, then lean on the accelerometer where it can be trusted.
+
+        `boost` (...) multiplies the accelerometer's gain.
+        """
         dt = (reading.time_s - self.time_s)[..., None]
         # A vector fixed in the world turns backwards in the body: dg/dt = -omega x g.
         gravity = self.gravity + dt * np.cross(self.gravity, reading.angular_velocity)
         norm = np.sqrt((reading.linear_acceleration**2).sum(axis=-1, keepdims=True))
         trusted = np.abs(norm / GRAVITY - 1) < config.trust_band_g
-        pull = np.where(trusted, dt * config.accelerometer_gain_per_s, 0.0)
+        gain = config.accelerometer_gain_per_s * np.asarray(boost)[..., None]
+        pull = np.where(trusted, np.minimum(dt * gain, 1.0), 0.0)
         gravity = gravity + pull * (-_unit(reading.linear_acceleration) - gravity)
         return Attitude(reading.time_s, _unit(gravity))
 

@@ -5,7 +5,7 @@ NORMAL -- tilt --> FALLING -- blow --> IMPACT -- at rest --> DOWN -- upright aga
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -71,16 +71,12 @@ class FallDetector:
         self._rest_since = np.full(shape, np.inf)
         self._upright_since = np.full(shape, np.inf)
         self._start_s = first.time_s
-        a = self.rule.attitude
-        self._settling = replace(
-            a, accelerometer_gain_per_s=min(10 * a.accelerometer_gain_per_s, 100.0)
-        )
 
     def step(self, reading: SensorReading, felt: NDArray[np.bool_] | bool = False) -> FallEstimate:
         """Take one reading (...) in; `felt` (...) where the torques have just shown an impact."""
         settling = reading.time_s - self._start_s < self.rule.settle_s
-        config = self._settling if settling.all() else self.rule.attitude
-        self.attitude = self.attitude.step(reading, config)
+        boost = np.where(settling, 10.0, 1.0)
+        self.attitude = self.attitude.step(reading, self.rule.attitude, boost)
         tilt, gravity = self.attitude.tilt, self.attitude.gravity
         self._phase = self._next_phase(reading, np.where(settling, 0.0, tilt), felt)
         falling = self._phase != FallPhase.NORMAL
@@ -137,14 +133,15 @@ def time_to_impact(
             0.27 m, 0.30 kg m^2 about the edge.
         contact_rad: tilt at the first contact; 0.9 to 1.5 in simulated falls to all sides.
     """
-    # Energy gives the speed at every tilt, and the time is the integral of 1 / speed.
-    half = np.maximum(contact_rad - tilt, 0.0)[..., None] / 2
-    angles = tilt[..., None] + half * (1 + _NODES)
+    # Energy gives the speed at every tilt, and the time is the integral of 1 / speed. The tilts
+    # go with u squared, since from rest the speed begins like a square root.
+    span = np.maximum(contact_rad - tilt, 0.0)[..., None]
+    u = (1 + _NODES) / 2
     energy = velocity**2 + 2 * frequency_rad_s**2 * np.cos(tilt)
-    squared = energy[..., None] - 2 * frequency_rad_s**2 * np.cos(angles)
-    reaches = (velocity >= 0) & (squared > 0).all(axis=-1) | (half[..., 0] == 0)
+    squared = energy[..., None] - 2 * frequency_rad_s**2 * np.cos(tilt[..., None] + span * u**2)
+    reaches = (velocity >= 0) & (squared > 0).all(axis=-1) | (span[..., 0] == 0)
     speed = np.sqrt(np.where(squared > 0, squared, np.inf))
-    return np.where(reaches, (half / speed * _WEIGHTS).sum(axis=-1), np.nan)
+    return np.where(reaches, (span * u * _WEIGHTS / speed).sum(axis=-1), np.nan)
 
 
 def _tilt_rate(gravity: Array, angular_velocity: Array) -> Array:
