@@ -10,7 +10,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from inspect import signature
 from typing import Any
 
@@ -19,26 +18,26 @@ import rclpy
 from geometry_msgs.msg import Vector3
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from op3_fall.msg import EStop, FallState, JointGains, Push, TorqueLoad
+from op3_fall.msg import FallState, JointGains, Push, TorqueLoad
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.utilities import try_shutdown
 from robotis_controller_msgs.msg import JointCtrlModule, SyncWriteItem
 from sensor_msgs.msg import JointState
-from sim_graph import DOMAIN, GOAL, PUBLISHED, Graph
+from sim_graph import DOMAIN, GOAL, Graph
 from std_msgs.msg import Int32, String
 
 from op3_fall import robot
 from op3_fall.gain_writer import Registers
-from op3_fall.nodes import conversions, topics
+from op3_fall.nodes import topics
 from op3_fall.nodes.fall_detector import FallDetectorNode
 from op3_fall.nodes.gain_scheduler import GainSchedulerNode
 from op3_fall.nodes.policy import PolicyNode
 from op3_fall.nodes.sim import SimNode
-from op3_fall.signals import SensorReading
 
 OURS: dict[str, type] = {
     topics.FALL_STATE: FallState, topics.TORQUE_LOAD: TorqueLoad, topics.JOINT_GAINS: JointGains,
@@ -47,7 +46,7 @@ OURS: dict[str, type] = {
     topics.MODULES: JointCtrlModule,
 }  # fmt: skip
 """What the nodes say, for a listener."""
-_COUNTED = {*OURS, topics.ESTOP_STATE, topics.IMU, topics.PRESENT, GOAL, "/clock"}
+_COUNTED = {*OURS, topics.IMU, topics.PRESENT, GOAL, "/clock"}
 NODES: dict[str, Callable[[], Node]] = {
     "fall_detector": FallDetectorNode, "gain_scheduler": GainSchedulerNode, "policy": PolicyNode,
 }  # fmt: skip
@@ -191,8 +190,10 @@ class Robot(Caller, Graph):
         offered = Counter(p.topic_name for p in publishers)
         wanted = Counter(s.topic_name for s in subscriptions)
         self.until(
-            lambda: all(s.get_publisher_count() == offered[s.topic_name] for s in subscriptions)
-            and all(p.get_subscription_count() == wanted[p.topic_name] for p in publishers)
+            lambda: (
+                all(s.get_publisher_count() == offered[s.topic_name] for s in subscriptions)
+                and all(p.get_subscription_count() == wanted[p.topic_name] for p in publishers)
+            )
         )
         for _ in range(20):  # whatever is on its way from before
             self.executor.spin_once(timeout_sec=0.002)
@@ -217,13 +218,6 @@ class Robot(Caller, Graph):
                 return n
             self.step()
         raise AssertionError(f"it did not happen within {within} cycles")
-
-    def pass_time(self, seconds: float) -> None:
-        """The clock goes on while the driver says nothing."""
-        now = max(m.clock.sec + m.clock.nanosec * 1e-9 for m in self.heard["/clock"][-2:])
-        for k in range(1, round(seconds / 0.008) + 1):
-            self.sim._publish_clock(now + 0.008 * k)
-            self.settle()
 
     # What a person does
 
@@ -295,13 +289,4 @@ def standing(*names: str, **parameters: Mapping[str, Any]) -> Iterator[Robot]:
     finally:
         for node in [*everybody, *nodes.values()]:
             node.destroy_node()
-        rclpy.try_shutdown()
-
-
-def row(reading: SensorReading, k: int = 0) -> SensorReading:
-    """One robot of a batch."""
-    return SensorReading(*(getattr(reading, f.name)[k] for f in fields(reading)))
-
-
-__all__ = ["ARMED", "DAMPED_P", "DOMAIN", "EStop", "NODES", "NOMINAL", "OURS", "PUBLISHED",
-           "Robot", "arguments", "row", "standing"]  # fmt: skip
+        try_shutdown()

@@ -37,7 +37,7 @@ ELBOW, KNEE = robot.JOINT_INDEX["l_el"], robot.JOINT_INDEX["l_knee"]
 STAND = robot.POSES["stand"]
 SERVO = robot.Servo()
 POSITION_COUNT = 1.5348e-3
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 IMU, PRESENT, GOAL = (
     "/robotis/open_cr/imu", "/robotis/present_joint_states", "/robotis/goal_joint_states",

@@ -54,7 +54,7 @@ def offline() -> Fall:
     log = {name: values[:, 0] for name, values in run.log.items()}
     readings = [
         SensorReading(
-            np.float64(START_S + log["time_s"][k]), log["position_rad"][k],
+            np.asarray(START_S + log["time_s"][k]), log["position_rad"][k],
             log["velocity_rad_s"][k], log["torque_n_m"][k] * SERVO.effort_per_n_m,
             log["angular_velocity_rad_s"][k], log["linear_acceleration_m_s2"][k],
             log["orientation"][k],
@@ -211,9 +211,7 @@ def test_bad_joint_states_are_told_and_skipped(
     feed.judge(reading)
     time_s = START_S + 0.016
     feed.set_clock(time_s)
-    message = conversions.joint_state(
-        time_s, reading.position, reading.velocity, reading.effort
-    )
+    message = conversions.joint_state(time_s, reading.position, reading.velocity, reading.effort)
     for name, value in BAD[text].items():
         setattr(message, name, value)
     feed.publishers[topics.IMU].publish(conversions.imu(time_s, reading))
@@ -245,7 +243,7 @@ def test_a_jump_in_time_starts_afresh(feed: Feed, offline: Fall) -> None:
 
 def test_parameters_say_what_they_are_and_are_checked(feed: Feed) -> None:
     names = ["threshold_rad", "readings", "spike_n_m", "voltage_v", "noisy_imu", "profile"]
-    described = {d.name: d for d in feed.describe("fall_detector", *names)}
+    described: dict[str, Any] = {d.name: d for d in feed.describe("fall_detector", *names)}
     assert all(d.description for d in described.values())
     span = described["threshold_rad"].floating_point_range[0]
     assert (span.from_value, span.to_value) == (0.05, 1.5)

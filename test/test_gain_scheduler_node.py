@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,7 +182,7 @@ def test_ctrl_c_restores_before_the_process_ends() -> None:
             assert "Traceback" not in process.communicate()[1]
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 # A fall
@@ -191,7 +193,7 @@ def test_a_fall_softens_then_restores_and_tells_what_it_commands(armed: Robot) -
     armed.step_until(lambda: armed.registers == SOFT_REGISTERS)
     armed.step_until(lambda: armed.registers == NOMINAL, within=500)
     told = armed.said[topics.JOINT_GAINS]
-    order = [told[0].phase, *(b.phase for a, b in zip(told, told[1:], strict=False)
+    order = [told[0].phase, *(b.phase for a, b in pairwise(told)
                               if a.phase != b.phase)]  # fmt: skip
     assert order == [GainPhase.STIFF, GainPhase.SOFT, GainPhase.RESTORE, GainPhase.DONE]
     soft = [m for m in told if m.phase == GainPhase.SOFT]
@@ -303,7 +305,8 @@ def test_a_silent_detector_changes_nothing_while_the_robot_stands(armed: Robot) 
 
 def test_an_imu_that_fails_damps_during_a_fall(armed: Robot) -> None:
     armed.fall()
-    armed.sim._topics._imu = type("Nothing", (), {"publish": lambda *_: None})()
+    imu: Any = armed.sim._topics._imu
+    imu.publish = lambda _: None
     for _ in range(60):
         armed.sim.cycle()
         armed.settle()
