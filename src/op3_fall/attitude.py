@@ -48,7 +48,7 @@ class Attitude:
         """
         dt = (reading.time_s - self.time_s)[..., None]
         # A vector fixed in the world turns backwards in the body: dg/dt = -omega x g.
-        gravity = self.gravity + dt * np.cross(self.gravity, reading.angular_velocity)
+        gravity = self.gravity + dt * _cross(self.gravity, reading.angular_velocity)
         norm = np.sqrt((reading.linear_acceleration**2).sum(axis=-1, keepdims=True))
         trusted = np.abs(norm / GRAVITY - 1) < config.trust_band_g
         gain = config.accelerometer_gain_per_s * np.asarray(boost)[..., None]
@@ -65,6 +65,12 @@ class Attitude:
     def fall_angle(self) -> Array:
         """Where the robot leans to, rad: 0 front, right positive, left negative, (...)."""
         return np.arctan2(-self.gravity[..., 1], self.gravity[..., 0])
+
+
+def _cross(a: Array, b: Array) -> Array:
+    """Cross product (..., 3); numpy's own takes three times longer for one vector."""
+    (ax, ay, az), (bx, by, bz) = np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0)
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def _unit(vector: Array) -> Array:

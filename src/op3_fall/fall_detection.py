@@ -79,20 +79,20 @@ class FallDetector:
         self.attitude = self.attitude.step(reading, self.rule.attitude, boost)
         tilt, gravity = self.attitude.tilt, self.attitude.gravity
         self._phase = self._next_phase(reading, np.where(settling, 0.0, tilt), felt)
-        falling = self._phase != FallPhase.NORMAL
+        falling = self._phase == FallPhase.FALLING
         velocity = _tilt_rate(gravity, reading.angular_velocity)
+        remaining = np.full(np.shape(tilt), np.nan)
+        if falling.any():
+            remaining = np.where(falling, time_to_impact(tilt, velocity), np.nan)
         return FallEstimate(
             phase=self._phase,
             tilt=tilt,
             fall_angle=self.attitude.fall_angle,
             fall_velocity=velocity,
             fast=velocity > self.rule.fast_rad_s,
-            time_to_impact=np.where(
-                self._phase == FallPhase.FALLING,
-                time_to_impact(tilt, velocity) if falling.any() else np.nan, np.nan,
-            ),
+            time_to_impact=remaining,
             gravity=gravity,
-        )  # fmt: skip
+        )
 
     def _next_phase(
         self, reading: SensorReading, tilt: Array, felt: NDArray[np.bool_] | bool
@@ -107,16 +107,11 @@ class FallDetector:
         lies = now - self._rest_since >= rule.rest_s
         stands = now - self._upright_since >= rule.upright_s
         under_way = (phase == FallPhase.FALLING) | (phase == FallPhase.IMPACT)
-        return np.select(
-            [
-                (phase == FallPhase.NORMAL) & (self._beyond >= rule.readings),
-                (phase != FallPhase.NORMAL) & stands,
-                under_way & lies & (tilt > rule.threshold_rad),
-                (phase == FallPhase.FALLING) & blow,
-            ],
-            [FallPhase.FALLING, FallPhase.NORMAL, FallPhase.DOWN, FallPhase.IMPACT],
-            phase,
-        )
+        alarm = (phase == FallPhase.NORMAL) & (self._beyond >= rule.readings)
+        hit = (phase == FallPhase.FALLING) & blow
+        down = under_way & lies & (tilt > rule.threshold_rad)
+        phase = np.where(hit, FallPhase.IMPACT, np.where(alarm, FallPhase.FALLING, phase))
+        return np.where(stands, FallPhase.NORMAL, np.where(down, FallPhase.DOWN, phase))
 
 
 def time_to_impact(

@@ -55,9 +55,10 @@ class MessageExecutor:
         """One round: what has come, or what comes within 0.1 s."""
         if time.monotonic() >= self._refresh_s:
             self._spin_rest()
-        subscriptions, others = self._wait()
-        for subscription in subscriptions:
-            _run(subscription)
+        ready, others = self._wait()
+        # A cycle's messages come one after the other: taking is cheaper than waiting for each.
+        while ready:
+            ready = any([_run(subscription) for subscription in self._subscriptions])
         if others:
             self._spin_rest()
 
@@ -83,8 +84,8 @@ class MessageExecutor:
     def _all(self, kind: str) -> list[Any]:
         return [entity for node in self._nodes for entity in getattr(node, kind)]
 
-    def _wait(self) -> tuple[list[Subscription], bool]:
-        """Which subscriptions are ready, and whether anything else is."""
+    def _wait(self) -> tuple[bool, bool]:
+        """Whether a subscription is ready, and whether anything else is."""
         if not self._context.ok():
             raise ExternalShutdownException
         counts = {kind: len(entities) for kind, entities in self._others.items()}
@@ -99,9 +100,9 @@ class MessageExecutor:
             for kind, entities in self._others.items():
                 _add(getattr(waiting, f"add_{kind}"), entities)
             waiting.wait(round(_LONGEST_WAIT_S * 1e9))
-            ready = set(waiting.get_ready_entities("subscription"))
+            ready = bool(waiting.get_ready_entities("subscription"))
             others = any(waiting.get_ready_entities(kind) for kind in self._others)
-        return [s for s in self._subscriptions if s.handle.pointer in ready], others
+        return ready, others
 
 
 def _add(add: Any, entities: Iterable[Any]) -> None:
@@ -109,14 +110,15 @@ def _add(add: Any, entities: Iterable[Any]) -> None:
         add(entity.handle)
 
 
-def _run(subscription: Subscription) -> None:
-    """Take one message and call back."""
+def _run(subscription: Subscription) -> bool:
+    """Take one message and call back; whether there was one."""
     with subscription.handle:
         taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
     if taken is None:
-        return
+        return False
     message, info = taken
     if subscription._callback_type is Subscription.CallbackType.MessageOnly:
         subscription.callback(message)
     else:
         subscription.callback(message, info)
+    return True
