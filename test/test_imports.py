@@ -20,7 +20,14 @@ PURE = {
     "settings", "signals", "torque_log", "truth",
 }  # fmt: skip
 SIMULATING = {
-    "bench", "convergence", "experiments", "model", "simulation", "sweep", "twin", "viewer",
+    "bench",
+    "convergence",
+    "experiments",
+    "model",
+    "simulation",
+    "sweep",
+    "twin",
+    "viewer",
 }
 # mujoco_menagerie is asked for by name only, on first use.
 SIMULATION_PACKAGES = {"numpy", "mujoco", "mjbatch", "mujoco_menagerie"}
