@@ -21,7 +21,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from op3_fall import robot
 from op3_fall.experiments import Reflex, run_falls
-from op3_fall.fall_detection import FallDetector, FallPhase
+from op3_fall.fall_detection import FallDetector, FallPhase, TiltRule
 from op3_fall.impact_detection import ImpactDetector
 from op3_fall.nodes import conversions, topics
 from op3_fall.nodes.fall_detector import FallDetectorNode
@@ -137,7 +137,8 @@ def feed() -> Iterator[Feed]:
 
 def test_every_reading_is_judged_as_by_the_pure_detectors(feed: Feed, offline: Fall) -> None:
     first = offline.readings[0]
-    fall_detector, impact_detector = FallDetector(first), ImpactDetector(first, SERVO)
+    fall_detector = FallDetector(first, TiltRule(settle_s=0.3))
+    impact_detector = ImpactDetector(first, SERVO)
     seen: list[tuple[FallEstimate, ImpactEstimate]] = []
     for reading, goal in zip(offline.readings[:110], offline.goals, strict=False):
         impact = impact_detector.step(reading)

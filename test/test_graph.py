@@ -38,7 +38,7 @@ from op3_fall.bag_reader import read_torque_log
 from op3_fall.compliance import Phase
 from op3_fall.controller import ReflexController
 from op3_fall.experiments import Reflex, run_falls
-from op3_fall.fall_detection import FallPhase
+from op3_fall.fall_detection import FallPhase, TiltRule
 from op3_fall.gain_schedule import GainPhase
 from op3_fall.nodes import conversions, topics
 from op3_fall.scenarios import PushSpec, pushed_stand
@@ -437,7 +437,8 @@ PUSH, DURATION_S = PushSpec(start_s=0.416), 1.6
 
 def offline_load(number: int, *, compliant: bool) -> Load:
     run = run_falls(
-        Simulation(1, threads=1), pushed_stand(PUSH, [(number - 1) // 2], seed=0), Reflex(),
+        Simulation(1, threads=1), pushed_stand(PUSH, [(number - 1) // 2], seed=0),
+        Reflex(tilt=TiltRule(settle_s=0.3)),  # as the node, which knows nothing of the start
         np.array([compliant]), duration_s=DURATION_S,
     )  # fmt: skip
     return Load(run.log["time_s"][:, 0], run.log["torque_load_n_m"][:, 0],
