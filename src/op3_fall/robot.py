@@ -194,18 +194,19 @@ class Servo:
     torque = stall_torque * (u - speed / no_load_speed). So back-EMF always damps.
     """
 
+    NOMINAL_P = 800
+    """position_p_gain that the driver writes at start (dxl_init_OP3.yaml); nominal D is 0."""
+    NOMINAL_D = 0
+
     voltage_v: float = 12.0
     """Supply voltage; 11.1 V (the OP3's battery) to 14.8 V, where the e-manual gives figures."""
     derivative_time_s: float = 1e-3
     """Sampling time inside the servo's D term. ROBOTIS does not publish it: an assumption."""
-    nominal_p: int = 800
+    nominal_p: int = NOMINAL_P
     """position_p_gain that scale 1 stands for."""
-    nominal_d: int = 0
+    nominal_d: int = NOMINAL_D
     """position_d_gain that scale 1 stands for."""
 
-    NOMINAL_P = 800
-    """position_p_gain that the driver writes at start (dxl_init_OP3.yaml); nominal D is 0."""
-    NOMINAL_D = 0
     MAX_GAIN = 16383
     """Largest P and D register value (e-manual)."""
     MAX_PWM = 885

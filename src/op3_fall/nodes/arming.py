@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import Imu, JointState
 from std_srvs.srv import Trigger
@@ -25,6 +27,8 @@ from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
 __all__ = ["ArmedNode", "StartConfig"]
 
+Array = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class StartConfig(Settings):
@@ -41,7 +45,7 @@ class ArmedNode(LifecycleNode):
         """Declare parameters and join the e-stop; one node in the graph serves it."""
         super().__init__(name)
         self.settings = NodeSettings(
-            self, StartConfig(), SafetyConfig(), *configs, changed=self._on_parameters,
+            self, StartConfig(), SafetyConfig(), *configs, changed=self.parameters_changed,
             agree=self.agree,
         )  # fmt: skip
         self.voice = Voice(self)
@@ -157,9 +161,6 @@ class ArmedNode(LifecycleNode):
 
     # Input.
 
-    def _on_parameters(self) -> None:
-        self.parameters_changed()
-
     def _on_fall_state(self, message: FallState) -> None:
         self.fall = conversions.fall_estimate(message)
         self._fall_s = conversions.time_of(message.header)
@@ -181,14 +182,27 @@ class ArmedNode(LifecycleNode):
         imu = self._imu.message if self._imu is not None else Imu()
         if joints is None or imu is None:
             return None
+        columns = self.columns(joints)
+        if columns is None:
+            return None
+        return conversions.sensor_reading(conversions.time_of(joints.header), columns, imu)
+
+    def columns(self, message: JointState) -> tuple[Array, Array, Array] | None:
+        """Position, velocity and effort (20,) each; None, and a word in the log, if unusable."""
         try:
-            columns = self._order.columns(
-                list(joints.name), joints.position, joints.velocity, joints.effort
+            found = self._order.columns(
+                list(message.name), message.position, message.velocity, message.effort
             )
         except BadInputError as error:
             self.voice.error("joints", str(error))
             return None
-        return conversions.sensor_reading(conversions.time_of(joints.header), columns, imu)
+        if not np.isfinite(found).all():
+            self.voice.error(
+                "joints", "joint states have numbers that are not finite; allowed are finite "
+                "ones; check what publishes them",
+            )  # fmt: skip
+            return None
+        return found
 
     def now_s(self) -> float:
         """The node's clock, which stands still with a paused simulator."""

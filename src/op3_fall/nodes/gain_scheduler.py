@@ -23,7 +23,6 @@ from op3_fall.nodes.arming import ArmedNode
 from op3_fall.nodes.latest import Latest
 from op3_fall.nodes.parameters import Values
 from op3_fall.nodes.running import run_node
-from op3_fall.readings import JointOrder
 from op3_fall.safety import SafetyConfig, guard_gains
 from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
@@ -44,7 +43,6 @@ class GainSchedulerNode(ArmedNode):
         self._gains = self.create_publisher(JointGains, topics.JOINT_GAINS, topics.RELIABLE)
         self._writer: GainWriter | None = None
         self._goal = Latest(self, JointState, topics.GOAL)
-        self._order = JointOrder()
         self._request: JointGains | None = None
         self._request_s = -np.inf
         self.create_subscription(SyncWriteItem, topics.SYNC_WRITE, self._on_write, topics.RELIABLE)
@@ -122,12 +120,12 @@ class GainSchedulerNode(ArmedNode):
 
     def on_fall(self, reading: SensorReading, fall: FallEstimate, impact: ImpactEstimate) -> None:
         """Detectors have judged the reading."""
-        goal = self._goal.message
+        told = self._goal.message
+        goal = self.columns(told) if told is not None else None
         if self.fault() or goal is None or self._writer is None:
             return
         time_s = float(reading.time_s)
-        target, _, _ = self._order.columns(list(goal.name), goal.position, [], [])
-        scales = self._schedule.step(time_s, reading.position, target, fall, impact)
+        scales = self._schedule.step(time_s, reading.position, goal[0], fall, impact)
         if self._requested(time_s):
             self._apply(time_s, *self._from_request(scales))
         else:

@@ -26,25 +26,12 @@ class Senses:
         """Subscribe at once."""
         self._node, self._heard, self._voice = node, heard, Voice(node)
         self.assembler, self.guard = ReadingAssembler(), SensorGuard(config)
-        self.reading: SensorReading | None = None
-        """The latest usable one."""
-        self._subscriptions = [
-            node.create_subscription(Imu, topics.IMU, self._on_imu, topics.RELIABLE),
-            node.create_subscription(JointState, topics.PRESENT, self._on_joints, topics.RELIABLE),
-        ]
+        node.create_subscription(Imu, topics.IMU, self._on_imu, topics.RELIABLE)
+        node.create_subscription(JointState, topics.PRESENT, self._on_joints, topics.RELIABLE)
 
     def now_s(self) -> float:
         """The node's clock, which stands still with a paused simulator."""
         return self._node.get_clock().now().nanoseconds * 1e-9
-
-    def health(self) -> Health:
-        """The state now."""
-        return self.guard.check(self.now_s())
-
-    def close(self) -> None:
-        """Listen no longer."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
 
     def _on_imu(self, message: Imu) -> None:
         q = message.orientation
@@ -73,5 +60,4 @@ class Senses:
         if health.level != Level.OK:
             self._voice.warning("health", health.reason)
         if health.usable:
-            self.reading = reading
             self._heard(reading, health)
