@@ -77,8 +77,10 @@ class RosRobot(_Common):
 class RosTell:
     """Tell the running graph something, as `ros2 lifecycle set` and `service call` do."""
 
-    what: tyro.conf.Positional[Literal["arm", "disarm", "estop", "clear-estop", "reset"]]
-    """arm and disarm scheduler and policy; press and clear the e-stop; reset the simulator."""
+    what: tyro.conf.Positional[
+        Literal["arm-gains", "arm", "disarm", "estop", "clear-estop", "reset"]
+    ]
+    """arm the scheduler alone, or policy too; disarm both; e-stop; reset the simulator."""
     local: bool = True
     """The graph is on this host; --no-local for a robot's on the network."""
 

@@ -108,7 +108,7 @@ class GainSchedulerNode(ArmedNode):
             return
         self._writer.cycle()
         fault = self.fault()
-        if fault:  # the detector may be silent, so that nothing else comes
+        if fault and self.acting:  # the detector may be silent, so that nothing else comes
             self.voice.error("fault", f"{fault}; gains are damped")
             self._apply(self.now_s(), self._schedule.damped)
         self._poll()

@@ -70,6 +70,10 @@ def _arm(remote: _Remote) -> None:
         remote.go(node, Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
 
 
+def _arm_gains(remote: _Remote) -> None:
+    remote.go(_ARMED[0], Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+
+
 def _disarm(remote: _Remote) -> None:
     for node in reversed(_ARMED):
         remote.go(node, Transition.TRANSITION_DEACTIVATE)
@@ -84,25 +88,33 @@ def _trigger(name: str) -> Callable[[_Remote], None]:
 
 
 _ACTIONS = {
-    "arm": _arm, "disarm": _disarm, "estop": _trigger(topics.ESTOP),
+    "arm": _arm, "arm-gains": _arm_gains, "disarm": _disarm, "estop": _trigger(topics.ESTOP),
     "clear-estop": _trigger(topics.CLEAR_ESTOP), "reset": _trigger("/sim/reset"),
 }  # fmt: skip
 
 
 def _set(remote: _Remote, node: str, settings: Sequence[str]) -> None:
-    """Set parameters together, or none of them."""
-    parameters = []
-    for text in settings:
+    """Set parameters together, or none of them; 1 is taken for 1.0 where that is meant."""
+    values = {}
+    for text in settings or ("",):
         name, equals, value = text.partition("=")
         if not equals:
             raise BadInputError(f"'{text}' is no setting; allowed is name=value; add the value")
-        parameters.append(Parameter(name, value=yaml.safe_load(value)).to_parameter_msg())
-    result = remote.call(
-        SetParametersAtomically, f"/{node}/set_parameters_atomically",
-        SetParametersAtomically.Request(parameters=parameters),
-    ).result  # fmt: skip
+        values[name] = yaml.safe_load(value)
+    name = f"/{node.strip('/')}/set_parameters_atomically"
+
+    def send(given: dict[str, Any]) -> Any:
+        parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in given.items()]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        return remote.call(SetParametersAtomically, name, request).result
+
+    result = send(values)
+    if not result.successful and "Type.DOUBLE" in result.reason:
+        result = send({k: float(v) if type(v) is int else v for k, v in values.items()})
     if not result.successful:
-        raise BadInputError(f"{node} refuses: {result.reason}")
+        unknown = "undeclared" in result.reason
+        reason = "it has no such parameter; docs/ros.md lists them" if unknown else result.reason
+        raise BadInputError(f"{node} refuses {', '.join(settings)}: {reason}")
     print(f"{node}: {', '.join(settings)}")
 
 
