@@ -36,8 +36,8 @@ def test_at_factor_1_it_keeps_to_the_wall_clock_and_tells_how_well() -> None:
     with graph() as g:
         heard, simulated = run_for(g, 2.5)
         # A busy machine may be slower, but nothing may make it faster.
-        assert 0.5 < simulated < 2.7
-        assert heard > 50
+        assert 1.0 < simulated < 2.7
+        assert heard > 100
         np.testing.assert_allclose(
             np.diff([seconds(m.header.stamp) for m in g.heard[PRESENT]]), 0.008, atol=1e-6
         )
