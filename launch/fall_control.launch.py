@@ -5,9 +5,15 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.conditions import IfCondition
 from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution, NotSubstitution
+from launch.substitutions import (
+    LaunchConfiguration,
+    NotEqualsSubstitution,
+    NotSubstitution,
+    PathJoinSubstitution,
+)
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
 
 NUMBERS: dict[str, type] = {"voltage": float, "nominal_p_gain": int, "nominal_d_gain": int}
 
@@ -32,8 +38,11 @@ def end_on_bad_input(event: ProcessExited, _: LaunchContext) -> Shutdown | None:
     return Shutdown(reason="bad input; see above") if event.returncode == 2 else None
 
 
-def fall_node(executable: str, parameters: dict[str, ParameterValue]) -> Node:
-    """A node that is started again when it dies; its arguments win over the parameter file."""
+def fall_node(executable: str, parameters: dict[str, ParameterValue], *files: str) -> Node:
+    """A node that is started again when it dies.
+
+    Of its parameters the arguments win over the file `config`, and that over those named here.
+    """
     simulated = LaunchConfiguration("simulated")
     world = {
         "use_sim_time": ParameterValue(simulated, value_type=bool),
@@ -41,7 +50,7 @@ def fall_node(executable: str, parameters: dict[str, ParameterValue]) -> Node:
     }
     return Node(
         package="op3_fall", executable=executable, output="screen",
-        parameters=[LaunchConfiguration("config"), world | parameters],
+        parameters=[*map(LaunchConfiguration, (*files, "config")), world | parameters],
         respawn=True, respawn_delay=0.5, on_exit=end_on_bad_input,
     )  # fmt: skip
 
@@ -53,6 +62,11 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument("config", description="parameter file of the nodes"),
+            DeclareLaunchArgument(
+                "detector_file", default_value=PathJoinSubstitution(
+                    [FindPackageShare("op3_fall"), "config", "detector.yaml"]),
+                description="parameter file of the detectors; `config` wins over it",
+            ),
             DeclareLaunchArgument(
                 "simulated", choices=["true", "false"],
                 description="true: the driver is the simulator: its clock, an IMU without noise",
@@ -85,7 +99,7 @@ def generate_launch_description() -> LaunchDescription:
                 "nominal_d_gain", default_value="0", description="D register to restore",
             ),
             OpaqueFunction(function=check_numbers),
-            fall_node("fall_detector", profile | supply),
+            fall_node("fall_detector", profile | supply, "detector_file"),
             fall_node("gain_scheduler", supply | nominal | {"mode": typed("mode")}),
             fall_node("policy", profile | supply | {"policy_file": typed("policy")}),
             Node(

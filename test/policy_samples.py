@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
+from signal_samples import fall_estimate
 
 from op3_fall import action, observation, robot
 from op3_fall.onnx_policy import ACTION, CONTRACT_KEY, OBSERVATION
@@ -43,11 +44,9 @@ def fall(shape: tuple[int, ...] = (), seed: int = 0, **given: ArrayLike) -> Fall
         "fall_angle": rng.uniform(-np.pi, np.pi, shape),
         "fall_velocity": rng.uniform(-5, 5, shape),
         "fast": rng.uniform(size=shape) < 0.5,
-        "time_to_impact": np.full(shape, np.nan),
         "gravity": rng.uniform(-1, 1, (*shape, 3)),
     }
-    fields |= {name: np.asarray(value) for name, value in given.items()}
-    return FallEstimate(**{name: np.asarray(value) for name, value in fields.items()})
+    return fall_estimate(shape, **fields | given)
 
 
 def row(record: Any, k: int) -> Any:

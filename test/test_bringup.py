@@ -28,7 +28,7 @@ def test_later_files_and_overrides_win_parameter_by_parameter(tmp_path: Path) ->
     """Also with a value of another type, which rcl's own merging would ignore."""
     path = written(
         tmp_path,
-        "gain_scheduler:\n  ros__parameters:\n    stiffness_scale: soft\n    hold_s: 0.3\n"
+        "gain_scheduler:\n  ros__parameters:\n    stiffness_scale: soft\n    restore_s: 0.3\n"
         "extra:\n  ros__parameters:\n    a: [1, 2]\n",
     )
     found = merged(
@@ -36,29 +36,39 @@ def test_later_files_and_overrides_win_parameter_by_parameter(tmp_path: Path) ->
     )
     scheduler = found["gain_scheduler"]
     assert isinstance(scheduler, dict)
-    assert (scheduler["stiffness_scale"], scheduler["hold_s"]) == ("soft", 0.3)
+    assert (scheduler["stiffness_scale"], scheduler["restore_s"]) == ("soft", 0.3)
     assert (scheduler["mode"], scheduler["damping_scale"]) == ("stiff", 1.0)
     assert found["extra"] == {"a": [1, 2]}
     assert found["policy"] == {"use_sim_time": True, "autostart": "activate"}
 
 
+REMEDIES = {
+    "used": "allowed is a ROS parameter file such as config/sim.yaml; correct it",
+    "read": "allowed is a ROS parameter file such as config/sim.yaml; check the path and the file",
+}
+
+
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "verb", "reason"),
     [
-        ("gain_scheduler:\n  stiffness_scale: 1.0\n", "no 'node: ros__parameters: name: value'"),
-        ("- 1\n", "no 'node: ros__parameters: name: value'"),
-        ("", "no 'node: ros__parameters: name: value'"),
-        ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
-        ("a: [\n", "while parsing a flow node"),
+        ("gain_scheduler:\n  stiffness_scale: 1.0\n", "used",
+         "no 'node: ros__parameters: name: value'"),
+        ("- 1\n", "used", "no 'node: ros__parameters: name: value'"),
+        ("", "used", "no 'node: ros__parameters: name: value'"),
+        ("a: !!python/object/apply:os.system ['true']\n", "read",
+         "could not determine a constructor"),
+        ("a: [\n", "read", "while parsing a flow node"),
     ],
-)
-def test_what_is_no_parameter_file_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+)  # fmt: skip
+def test_what_is_no_parameter_file_is_refused(
+    tmp_path: Path, text: str, verb: str, reason: str
+) -> None:
     path = written(tmp_path, text)
     with pytest.raises(BadInputError) as error, parameter_file([path], {}):
         pass
     told = str(error.value)
-    assert told.startswith(f"parameter file '{path}' cannot be used ({reason}")
-    assert told.endswith("); allowed is a ROS parameter file such as config/sim.yaml; correct it")
+    assert told.startswith(f"parameter file '{path}' cannot be {verb} ({reason}")
+    assert told.endswith(f"); {REMEDIES[verb]}")
     assert "\n" not in told
 
 

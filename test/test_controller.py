@@ -4,11 +4,12 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from signal_samples import fall_estimate, impact_estimate
 
 from op3_fall import robot
 from op3_fall.compliance import ComplianceConfig, ComplianceSchedule
 from op3_fall.controller import ReflexController
-from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
+from op3_fall.signals import JointCommand, SensorReading
 
 Array = NDArray[np.float64]
 SERVO = robot.Servo()
@@ -27,16 +28,13 @@ def step(
     reflex: ReflexController, time_s: float, position: Array, falling: bool | NDArray[np.bool_]
 ) -> JointCommand:
     shape = position.shape[:-1]
-    zeros, vectors = np.zeros(shape), np.zeros((*shape, 3))
+    vectors = np.zeros((*shape, 3))
     reading = SensorReading(
         np.full(shape, time_s), position, np.zeros_like(position), np.zeros_like(position),
         vectors, vectors, np.zeros((*shape, 4)),
     )  # fmt: skip
     phase = np.broadcast_to(falling, shape).astype(np.int64)
-    down = np.broadcast_to([0.0, 0.0, -1.0], (*shape, 3))
-    fall = FallEstimate(phase, zeros, zeros, zeros, zeros > 0, zeros, down)
-    calm = ImpactEstimate(zeros, zeros, np.zeros(shape, dtype=bool), zeros.astype(np.int64))
-    return reflex.step(reading, fall, calm)
+    return reflex.step(reading, fall_estimate(shape, phase=phase), impact_estimate(shape))
 
 
 def test_it_holds_the_posture_until_the_alarm_even_if_the_joints_are_at_the_goal() -> None:

@@ -37,6 +37,7 @@ def test_two_runs_with_one_seed_give_identical_files(runs: list[Path]) -> None:
 def test_summary_is_what_the_logs_say(runs: list[Path]) -> None:
     summary = json.loads((runs[0] / "summary.json").read_text())
     assert summary["complete"] and summary["falls_done"] == 4
+    settings = summary["settings"]["detector"]
     assert [f["mode"] for f in summary["falls"]] == ["stiff", "compliant"] * 2
     for fall in summary["falls"]:
         with (runs[0] / f"fall_{fall['fall']:02d}.csv").open() as file:
@@ -51,6 +52,17 @@ def test_summary_is_what_the_logs_say(runs: list[Path]) -> None:
         assert soft == (1.0 if fall["mode"] == "stiff" else 0.8)
         # The impact is felt within two driver cycles of the true contact, and not before it.
         assert 0 < fall["impacts_felt_s"][0] - fall["first_contact_s"] < 0.025
+        assert [float(r["time_s"]) for r in rows if float(r["impact_onset"])] == pytest.approx(
+            fall["impacts_felt_s"]
+        )
+        # The capture point is outside at the alarm, and the body was in the air from then on.
+        fallen = [r for r in rows if float(r["fall_phase"])]
+        assert float(fallen[0]["time_s"]) == pytest.approx(fall["alarm_s"])
+        assert float(fallen[0]["margin_m"]) > settings["fall"]["margin_m"]
+        assert float(fallen[0]["clearance_m"]) > 0.1
+        felt = next(r for r in rows if float(r["impact_onset"]))
+        assert float(felt["clearance_m"]) < settings["impact"]["near_m"]
+        assert all(r["clearance_m"] == "nan" for r in rows if not float(r["fall_phase"]))
 
 
 def test_falls_of_a_pair_are_the_same_until_one_softens(runs: list[Path]) -> None:
@@ -105,6 +117,20 @@ def test_a_diverged_fall_is_reported_and_never_averaged_in(
     assert summary["falls_diverged"] == 1 and summary["falls"][1]["diverged"]
     assert summary["modes"]["compliant"]["peak_torque_load_n_m"]["mean"] < 100
     assert summary["compliant_minus_stiff"]["peak_torque_load_n_m"]["pairs"] == 1
+
+
+def test_a_detector_file_decides_when_a_fall_is_noticed(tmp_path: Path, runs: list[Path]) -> None:
+    """Its other parameters stay as they are, and the summary tells all of them."""
+    before = json.loads((runs[0] / "summary.json").read_text())
+    path = tmp_path / "detector.yaml"
+    path.write_text("fall_detector:\n  ros__parameters:\n    margin_m: 0.1\n")
+    out = tmp_path / "out"
+    after = run_experiment(Experiment(falls=2, duration_s=1.6, out=out, detector=path))
+    changed = before["settings"]["detector"]
+    changed["fall"]["margin_m"] = 0.1
+    assert json.loads((out / "summary.json").read_text())["settings"]["detector"] == changed
+    for was, now in zip(before["falls"], after["falls"], strict=False):
+        assert now["alarm_s"] > was["alarm_s"]
 
 
 @pytest.mark.parametrize(

@@ -1,149 +1,308 @@
-"""The detector beyond its alarm: phases, direction, velocity, time to impact, a cautious start."""
+# SPDX-License-Identifier: Apache-2.0
+"""The fall detector on hand-made motions: phases, alarms, what is no fall, direction, time."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_attitude import held_at, reading
+from numpy.typing import ArrayLike, NDArray
+from test_attitude import CYCLE_S, held_at, low_passed, reading
 
-from op3_fall.experiments import Reflex, run_falls
-from op3_fall.fall_detection import FallDetector, FallPhase, TiltRule, time_to_impact
+from op3_fall import fall_detection, robot
+from op3_fall.attitude import Attitude
+from op3_fall.balance import Balance
+from op3_fall.fall_detection import FallDetector, FallPhase, FallRule, time_to_impact
+from op3_fall.kinematics import find_stance
+from op3_fall.motion_pages import PAGES
 from op3_fall.rotations import from_roll_pitch, gravity_in_body
-from op3_fall.scenarios import PushSpec, pushed_stand
 from op3_fall.sensors import GRAVITY
-from op3_fall.signals import FallEstimate
-from op3_fall.simulation import CYCLE_S, Simulation
+from op3_fall.signals import FallEstimate, ReadingUse, SensorReading
 
-FREQUENCY = 5.3
+Array = NDArray[np.float64]
+STAND = robot.POSES["stand"]
+RULE = FallRule()
+NORMAL, FALLING, IMPACT, DOWN = FallPhase
 
 
-def run(detector: FallDetector, pitch_rad: list[float], **held: float) -> list[FallEstimate]:
-    """Readings of a robot that turns through these pitch angles, one a cycle."""
-    found = []
-    for k, (before, now) in enumerate(zip([pitch_rad[0], *pitch_rad], pitch_rad, strict=False)):
-        rate = (now - before) / CYCLE_S
-        force = -GRAVITY * gravity_in_body(from_roll_pitch(0.0, now))
-        found.append(detector.step(
-            reading((k + 1) * CYCLE_S, (0, rate, 0), held.get("g", 1.0) * force),
-            felt=k == held.get("felt_at", -1),
-        ))  # fmt: skip
+def readings(pitch: ArrayLike, position: Array = STAND) -> list[SensorReading]:
+    """What the driver publishes, a cycle apart, of a robot that turns to these pitch angles."""
+    angles = np.asarray(pitch, dtype=float)
+    gyro, force = np.zeros((2, len(angles), 3))
+    gyro[:, 1] = np.gradient(angles, CYCLE_S)
+    force[:] = -GRAVITY * gravity_in_body(from_roll_pitch(0.0, angles))
+    gyro, force = low_passed(gyro), low_passed(force)
+    return [reading(k * CYCLE_S, gyro[k], force[k], position) for k in range(len(angles))]
+
+
+def run(
+    stream: list[SensorReading], rule: FallRule | None = None, hits: tuple[int, ...] = ()
+) -> list[FallEstimate]:
+    """An estimate for each reading after the first; a blow is felt in readings `hits`."""
+    detector, found = FallDetector(stream[0], rule), []
+    for k, one in enumerate(stream[1:], start=1):
+        fall = detector.step(one)
+        found.append(detector.hit(fall, np.array(True)) if k in hits else fall)
     return found
 
 
-def phases(estimates: list[FallEstimate]) -> list[int]:
+def phases(estimates: list[FallEstimate]) -> list[FallPhase]:
     """In order, repeats left out."""
-    told = [int(e.phase) for e in estimates]
+    told = [FallPhase(int(e.phase)) for e in estimates]
     return [p for i, p in enumerate(told) if i == 0 or told[i - 1] != p]
 
 
+def seconds(duration_s: float, at_rad: float = 0.0) -> list[float]:
+    return [at_rad] * round(duration_s / CYCLE_S)
+
+
+UPRIGHT = seconds(RULE.settle_s + RULE.upright_s + 0.2)
+LYING = seconds(RULE.rest_s + 0.4, 1.5)
+TIPPING, RISING = np.linspace(0, 1.5, 50).tolist(), np.linspace(1.5, 0, 200).tolist()
+
+
 def test_a_fall_goes_through_its_phases_and_the_detector_waits_for_the_next() -> None:
-    upright, fallen = [0.0] * 200, [1.5] * 100
-    down = np.linspace(0, 1.5, 50).tolist()
-    up = np.linspace(1.5, 0, 100).tolist()
-    story = [*upright, *down, *fallen, *up, *upright, *down, *fallen]
-    found = run(FallDetector(reading(0.0)), story, felt_at=240)
-    again = [FallPhase.FALLING, FallPhase.DOWN]
-    assert phases(found) == [
-        FallPhase.NORMAL, FallPhase.FALLING, FallPhase.IMPACT, FallPhase.DOWN, FallPhase.NORMAL,
-        *again,
-    ]  # fmt: skip
-    assert all(np.isfinite(e.time_to_impact) == (e.phase == 1) for e in found if e.tilt < 1.2)
+    story = [*UPRIGHT, *TIPPING, *LYING, *RISING, *UPRIGHT, *TIPPING, *LYING]
+    contact = len(UPRIGHT) + len(TIPPING) - 5
+    found = run(readings(story), hits=(contact, 5))
+    again = [FALLING, DOWN]
+    assert phases(found) == [NORMAL, FALLING, IMPACT, DOWN, NORMAL, *again]
+    for fall in found:
+        assert np.isfinite(fall.time_to_impact) == (fall.phase == FALLING)
+        assert np.isfinite(fall.clearance) == fall.falling == (fall.phase != NORMAL)
+        assert (fall.direction == 0) == (fall.phase == NORMAL)
+        assert fall.use == ReadingUse.USED
 
 
-def test_a_blow_is_an_impact_even_if_no_torque_showed_it() -> None:
-    detector = FallDetector(reading(0.0))
-    run(detector, np.linspace(0, 1.0, 40).tolist())
-    blow = reading(1.0, (0, 1, 0), (0, 0, 1.9 * GRAVITY))
-    assert detector.step(blow).phase == FallPhase.IMPACT
+def test_after_a_fall_it_stands_again_only_after_a_while() -> None:
+    """Getting up takes longer than being upright once; swaying through upright is no standing."""
+    short = seconds(0.4 * RULE.upright_s)
+    swing = [*np.linspace(0, 1.0, 40), *np.linspace(1.0, 0, 40)]
+    story = [*UPRIGHT, *TIPPING, *LYING, *RISING, *short, *swing, *short]
+    assert phases(run(readings(story))) == [NORMAL, FALLING, DOWN]
+    assert phases(run(readings([*story, *UPRIGHT])))[-1] == NORMAL
+
+
+def test_down_is_lying_at_rest() -> None:
+    """Neither leaning at rest nor lying in motion."""
+    rolling = (1.5 + 0.3 * np.sin(np.arange(0, 2, CYCLE_S) * 2 * math.pi * 2)).tolist()
+    leaning = np.linspace(0, 0.8 * RULE.lying_rad, 20).tolist()
+    assert phases(run(readings([*UPRIGHT, *TIPPING, *rolling]))) == [NORMAL, FALLING]
+    held = [*UPRIGHT, *leaning, *seconds(2.0, leaning[-1])]
+    assert phases(run(readings(held))) == [NORMAL, FALLING]
+    assert phases(run(readings([*UPRIGHT, *TIPPING, *LYING]))) == [NORMAL, FALLING, DOWN]
+
+
+@pytest.mark.parametrize(("roll", "pitch"), [(0, 1.5), (0, -1.5), (1.5, 0), (-1.5, 0)])
+def test_starting_while_lying_is_down_without_an_alarm(roll: float, pitch: float) -> None:
+    stream = [held_at(roll, pitch, k * CYCLE_S) for k in range(200)]
+    assert phases(run(stream)) == [NORMAL, DOWN]
+
+
+def flat(position: Array, lean: float = 0.0) -> SensorReading:
+    """At rest with the soles flat on the floor, and the whole robot tilted by `lean` to front."""
+    x, _, z = find_stance(position).soles[0].forward
+    pitch = math.atan2(z, x) + lean
+    return reading(0.0, force=-GRAVITY * gravity_in_body(from_roll_pitch(0.0, pitch)),
+                   position=position)  # fmt: skip
+
+
+_BENT, _RISEN = PAGES[122][-2].goal, PAGES[122][-1].goal
 
 
 @pytest.mark.parametrize(
-    ("roll_deg", "pitch_deg", "direction"),
-    [(0, 30, 1), (21, 21, 2), (30, 0, 3), (21, -21, 4), (0, -30, 5), (-21, -21, 6), (-30, 0, 7),
-     (-21, 21, 8)],
+    ("position", "lean_deg"),
+    [
+        (STAND, 0), (STAND, 8), (STAND, -8), (robot.POSES["ini_pose"], 0),
+        (robot.POSES["walkready"], 0), (PAGES[1][0].goal, 0),
+        (_BENT + 0.1 * (_RISEN - _BENT), 0),
+    ],
+    ids=["stand", "held at 8", "held at -8", "crouch", "walkready", "standup", "getting up"],
 )  # fmt: skip
-def test_the_direction_goes_clockwise_from_the_front(
-    roll_deg: float, pitch_deg: float, direction: int
+def test_what_is_no_fall(position: Array, lean_deg: float) -> None:
+    still = flat(position, math.radians(lean_deg))
+    found = run([replace(still, time_s=np.array(k * CYCLE_S)) for k in range(100)])
+    assert phases(found) == [NORMAL]
+    assert found[-1].margin < 0
+
+
+def test_a_robot_that_gets_up_leans_by_30_degrees_without_a_fall() -> None:
+    tilt = float(Attitude.start(flat(_BENT + 0.1 * (_RISEN - _BENT))).tilt)
+    assert math.radians(25) < tilt < RULE.lying_rad
+
+
+def first_alarm(estimates: list[FallEstimate]) -> int | None:
+    return next((k for k, e in enumerate(estimates) if e.falling), None)
+
+
+@pytest.mark.parametrize("hold_s", [0.0, 0.004, 0.008, 0.016, 0.024, 0.025, 0.06])
+@settings(max_examples=30)
+@given(st.lists(st.floats(-2, 2), min_size=8, max_size=25), st.floats(-0.05, 0.05))
+def test_the_alarm_comes_when_the_margin_was_beyond_for_so_long(
+    hold_s: float, rates: list[float], threshold_m: float
 ) -> None:
-    detector = FallDetector(held_at(math.radians(roll_deg), math.radians(pitch_deg)))
-    for k in range(1, 4):
-        last = detector.step(held_at(math.radians(roll_deg), math.radians(pitch_deg), k * CYCLE_S))
-    assert last.direction == direction
+    """0.024 s is three readings in a row; anything less than a cycle is one."""
+    rule = FallRule(settle_s=0.0, hold_s=hold_s, margin_m=threshold_m)
+    pitch = np.concatenate([[0, 0], np.cumsum(np.repeat(rates, 2)) * CYCLE_S])
+    found = run(readings(pitch), rule)
+    needed, count, expected = max(1, math.ceil(hold_s / CYCLE_S - 1e-6)), 0, None
+    for k, fall in enumerate(found):
+        count = count + 1 if fall.margin > threshold_m else 0
+        if count == needed:
+            expected = k
+            break
+    assert first_alarm(found) == expected
 
 
-def test_no_direction_before_a_fall() -> None:
-    assert FallDetector(held_at(0.1, 0.1)).step(held_at(0.1, 0.1, CYCLE_S)).direction == 0
+def test_a_gap_does_not_count_as_being_beyond() -> None:
+    """After a gap a reading stands for its own cycle alone."""
+    rule = FallRule(settle_s=0.0, hold_s=0.024)
+    stream = [held_at(0.0, 0.6, t) for t in (0.0, 0.05, 0.1, 0.108)]
+    assert [bool(e.falling) for e in run(stream, rule)] == [False, True, True]
+    assert not any(e.falling for e in run(stream[:2], rule))
 
 
-@given(st.floats(0.05, 1.4), st.floats(-math.pi, math.pi), st.floats(-5, 5))
-def test_the_fall_velocity_is_the_rate_of_the_tilt(
-    tilt: float, heading: float, rate: float
-) -> None:
-    """Turning about the axis square to the lean; a turn about the vertical tilts nothing."""
-    lean = np.array([math.cos(heading), -math.sin(heading), 0.0])
-    axis = np.array([math.sin(heading), math.cos(heading), 0.0])
-    down = math.sin(tilt) * lean + np.array([0, 0, -math.cos(tilt)])
-    detector = FallDetector(reading(0.0, (0, 0, 0), -GRAVITY * down))
-    found = detector.step(reading(0.0, rate * axis, -GRAVITY * down))
-    assert found.fall_velocity == pytest.approx(rate, abs=1e-9)
-    about_lean = FallDetector(reading(0.0, (0, 0, 0), -GRAVITY * down))
-    spin = about_lean.step(reading(0.0, rate * down, -GRAVITY * down))
-    assert spin.fall_velocity == pytest.approx(0.0, abs=1e-9)
-
-
-@given(st.floats(0.1, 1.1), st.floats(0.0, 6.0))
-def test_time_to_impact_is_the_pendulums(tilt: float, rate: float) -> None:
-    """Against a simulation of the same pendulum in steps of 0.1 ms."""
-    found = float(time_to_impact(np.array(tilt), np.array(rate)))
-    angle, speed, time_s = tilt, rate, 0.0
-    while angle < 1.2:
-        speed += FREQUENCY**2 * math.sin(angle) * 1e-4
-        angle += speed * 1e-4
-        time_s += 1e-4
-    assert found == pytest.approx(time_s, rel=2e-3, abs=2e-4)
-
-
-def test_time_to_impact_at_and_beyond_the_ends() -> None:
-    tilt = np.array([1.3, 0.3, 0.3])
-    found = time_to_impact(tilt, np.array([-1.0, -0.1, 0.5]))
-    assert found[0] == 0.0 and math.isnan(found[1]) and found[2] > 0
-
-
-def test_in_simulated_falls_the_predicted_time_is_of_the_right_size() -> None:
-    """The bound is coarse: the detector's benchmark comes with the better detectors."""
-    falls = 8
-    run_ = run_falls(
-        Simulation(falls), pushed_stand(PushSpec(direction_deg=180.0), np.arange(falls), seed=0),
-        Reflex(), np.zeros(falls, dtype=bool), duration_s=1.5,
-    )  # fmt: skip
-    for k in range(falls):
-        time_s = run_.log["time_s"][:, k]
-        at_alarm = int(np.argmax(time_s >= run_.events.alarm_s[k]))
-        predicted = run_.log["time_to_impact_s"][at_alarm, k]
-        assert predicted == pytest.approx(run_.truth.impact_s[k] - time_s[at_alarm], abs=0.12)
+def test_no_alarm_before_it_has_settled_and_one_right_after() -> None:
+    """A robot that is found leaning far and does not lie: held up, or about to hit the floor."""
+    stream = [held_at(0.0, 0.6, k * CYCLE_S) for k in range(200)]
+    for settle_s in (0.0, 0.1, RULE.settle_s):
+        found = first_alarm(run(stream, FallRule(settle_s=settle_s)))
+        assert found is not None
+        alarm_s = (found + 1) * CYCLE_S
+        assert settle_s <= alarm_s <= settle_s + RULE.hold_s + 2 * CYCLE_S
 
 
 def test_a_start_that_may_be_wrong_raises_no_alarm_and_is_corrected() -> None:
-    """The first accelerometer reading was of a robot that moved: 17 degrees off."""
-    wrong = held_at(0.0, math.radians(17))
-    hasty = FallDetector(wrong)
-    careful = FallDetector(wrong, TiltRule(settle_s=0.3))
-    upright = [held_at(0.0, 0.0, k * CYCLE_S) for k in range(1, 100)]
-    assert any(hasty.step(r).falling for r in upright)
-    found = [careful.step(r) for r in upright]
+    """The first accelerometer reading was of a robot that moved: 25 degrees off."""
+    wrong = math.radians(25)
+    stream = [held_at(0.0, wrong), *(held_at(0.0, 0.0, k * CYCLE_S) for k in range(1, 200))]
+    assert any(e.falling for e in run(stream, FallRule(settle_s=0.0)))
+    found = run(stream)
     assert not any(e.falling for e in found)
-    assert found[36].tilt < math.radians(1.5)
+    settled = found[round(RULE.settle_s / CYCLE_S)]
+    follows = 10 * RULE.attitude.accelerometer_gain_per_s * RULE.settle_s
+    assert settled.tilt < 1.2 * wrong * math.exp(-follows)
 
 
 def test_settling_rows_do_not_disturb_the_others() -> None:
     starts, still = np.array([0.0, 0.2]), np.zeros((2, 3))
-    rule, upright = TiltRule(settle_s=0.1), np.tile([0.0, 0.0, GRAVITY], (2, 1))
-    late = FallDetector(reading(starts, still, upright), rule)
-    one = FallDetector(reading(0.2), rule)
+    late = FallDetector(reading(starts, still))
+    one = FallDetector(reading(0.2))
     force = -GRAVITY * gravity_in_body(from_roll_pitch(0.0, 0.2))
-    for k in range(1, 30):
+    for k in range(1, 60):
         both = late.step(reading(starts + k * CYCLE_S, still, np.tile(force, (2, 1))))
         single = one.step(reading(0.2 + k * CYCLE_S, (0, 0, 0), force))
-        assert both.tilt[1] == single.tilt
+        assert both.tilt[1] == pytest.approx(single.tilt, abs=1e-12)
+
+
+def leaning(tilt: float, side: float, rate: float = 0.0, n: int = 80) -> list[FallEstimate]:
+    """Held at `tilt` to `side` (0 front, right positive), while the gyro says it goes on."""
+    lean = np.array([math.cos(side), -math.sin(side), 0.0])
+    axis = np.array([math.sin(side), math.cos(side), 0.0])
+    force = -GRAVITY * (math.sin(tilt) * lean + [0, 0, -math.cos(tilt)])
+    return run([reading(k * CYCLE_S, rate * axis, force) for k in range(n)])
+
+
+@pytest.mark.parametrize("sector", range(1, 9))
+def test_the_direction_goes_clockwise_from_the_front(sector: int) -> None:
+    angle = (sector - 1) * math.pi / 4
+    last = leaning(0.7, angle)[-1]
+    assert last.direction == sector
+    assert math.cos(last.fall_angle - angle) > math.cos(math.radians(10))
+    assert -math.pi <= last.fall_angle <= math.pi
+
+
+FALLEN = leaning(0.7, 0.0)[-1]
+
+
+@given(st.floats(-math.pi, math.pi))
+def test_sectors_are_45_degrees_about_their_middle(angle: float) -> None:
+    fall = replace(FALLEN, fall_angle=np.array(angle))
+    middle = (fall.direction - 1) * math.pi / 4
+    assert math.cos(angle - middle) >= math.cos(math.pi / 8) - 1e-9
+    assert fall.direction in range(1, 9)
+    assert replace(fall, phase=np.array(0)).direction == 0
+
+
+@given(st.floats(0.5, 1.2), st.floats(-math.pi, math.pi), st.floats(-0.4, 5))
+def test_the_fall_velocity_is_the_rate_of_the_tilt(tilt: float, side: float, rate: float) -> None:
+    lean = np.array([math.cos(side), -math.sin(side), 0.0])
+    axis = np.array([math.sin(side), math.cos(side), 0.0])
+    down = math.sin(tilt) * lean + np.array([0, 0, -math.cos(tilt)])
+    start = reading(0.0, rate * axis, -GRAVITY * down)
+    found = FallDetector(start).step(replace(start, time_s=np.array(CYCLE_S)))
+    assert found.fall_velocity == pytest.approx(rate, abs=0.1 * abs(rate) + 0.01)
+    assert found.fast == (found.fall_velocity > RULE.fast_rad_s)
+    spin = reading(0.0, rate * down, -GRAVITY * down)
+    spun = FallDetector(spin).step(replace(spin, time_s=np.array(CYCLE_S)))
+    assert spun.fall_velocity == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_body_that_spins_goes_on_turning_until_the_contact() -> None:
+    """Turning to its left about the vertical, more of its right side comes down, and no more
+    than the spin makes in the time that is left."""
+    tilt, spin = 0.5, 1.0
+    down = np.array([math.sin(tilt), 0.0, -math.cos(tilt)])
+
+    def last(rate: float) -> FallEstimate:
+        return run([
+            reading(k * CYCLE_S, -rate * down, -GRAVITY * down) for k in range(80)
+        ])[-1]  # fmt: skip
+
+    still, left, right = last(0.0), last(spin), last(-spin)
+    most = spin * float(left.time_to_impact)
+    assert 0.3 * most < float(left.fall_angle - still.fall_angle) <= 1.01 * most
+    assert float(right.fall_angle) == pytest.approx(-float(left.fall_angle), abs=1e-3)
+
+
+def pendulum_s(length: float, tilt: float, rate: float, dt_s: float = 1e-4) -> float:
+    frequency2 = fall_detection._INERTIA * GRAVITY / length
+    time_s = 0.0
+    while tilt < fall_detection._CONTACT_RAD:
+        rate += frequency2 * math.sin(tilt) * dt_s
+        tilt += rate * dt_s
+        time_s += dt_s
+    return time_s
+
+
+def tipped(lean: float, height: float, speed: float = 0.0) -> Balance:
+    standing = Balance.of(STAND, Attitude.start(reading(0.0)), None, np.array(1.0))
+    return standing._replace(lean=np.array(lean), height=np.array(height), speed=np.array(speed))
+
+
+@given(st.floats(0.01, 0.2), st.floats(0.1, 0.25), st.floats(0.1, 6.0), st.booleans())
+def test_time_to_impact_is_the_pendulums(
+    lean: float, height: float, rate: float, by_speed: bool
+) -> None:
+    """Against the same pendulum in steps of 0.1 ms, whether the gyro or the joints tell."""
+    length, tilt = math.hypot(lean, height), math.atan2(lean, height)
+    body = tipped(lean, height, rate * length if by_speed else 0.0)
+    found = time_to_impact(body, np.array(0.0 if by_speed else rate))
+    assert found == pytest.approx(pendulum_s(length, tilt, rate), rel=5e-3, abs=3e-4)
+
+
+def test_time_to_impact_at_the_ends() -> None:
+    far, above = tipped(0.3, 0.05), tipped(-0.05, 0.25)
+    assert time_to_impact(far, np.array(1.0)) == 0.0
+    at_edge = time_to_impact(tipped(0.0, math.hypot(0.05, 0.25)), np.array(1.0))
+    assert time_to_impact(above, np.array(1.0)) == pytest.approx(at_edge)
+    assert np.isfinite(time_to_impact(above, np.array(-3.0)))
+
+
+def test_the_predicted_time_runs_down_in_a_fall() -> None:
+    """A pendulum's own motion from the edge on; the prediction ends near the contact."""
+    length, tilt, rate, pitch = 0.26, 0.0, 0.6, []
+    while tilt < 1.25:
+        rate += fall_detection._INERTIA * GRAVITY / length * math.sin(tilt) * CYCLE_S
+        tilt += rate * CYCLE_S
+        pitch.append(tilt)
+    found = [e for e in run(readings([*UPRIGHT, *pitch])) if e.phase == FALLING]
+    told = np.array([float(e.time_to_impact) for e in found])
+    assert len(told) * CYCLE_S > 0.2
+    left = np.arange(len(told))[::-1] * CYCLE_S
+    # The edge that it tips about moves it ahead of this pendulum, which turns about its ankle.
+    assert np.abs(told - left).max() < 0.12
+    assert np.abs(told[-10:] - left[-10:]).max() < 0.06
+    assert (np.diff(told[5:-3]) < 0).all()

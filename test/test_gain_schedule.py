@@ -1,32 +1,25 @@
 """The gain schedule of one robot over falls, modes and faults."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from signal_samples import fall_estimate, impact_estimate
 
 from op3_fall import robot
 from op3_fall.compliance import ComplianceConfig
 from op3_fall.errors import BadInputError
 from op3_fall.fall_detection import FallPhase
 from op3_fall.gain_schedule import GainConfig, GainPhase, GainSchedule, Scales
-from op3_fall.signals import FallEstimate, ImpactEstimate
+from op3_fall.impact_detection import ImpactDetector, ImpactRule
+from op3_fall.signals import SensorReading
 
 STAND, GOAL = robot.POSES["stand"], robot.POSES["protect_front"]
 COMPLIANCE = ComplianceConfig(
-    stiffness_scale=0.5, damping_scale=1.5, hold_s=0.1, restore_s=0.2, longest_soft_s=1.0
+    stiffness_scale=0.5, damping_scale=1.5, restore_s=0.2, longest_soft_s=1.0
 )
 DAMPED = (0.2, 2.0)
 CYCLE_S = 0.008
-
-
-def fall(phase: FallPhase) -> FallEstimate:
-    zero = np.array(0.0)
-    return FallEstimate(
-        np.array(int(phase)), zero, zero, zero, zero > 0, zero, np.array([0.0, 0.0, -1.0])
-    )
-
-
-def load(total_n_m: float, count: int) -> ImpactEstimate:
-    return ImpactEstimate(np.array(total_n_m), np.array(0.0), np.array(False), np.array(count))
 
 
 class Robot:
@@ -38,24 +31,23 @@ class Robot:
 
     def run(
         self, seconds: float, phase: FallPhase, position: np.ndarray, goal: np.ndarray,
-        total_n_m: float = 10.0, count: int = 0,
+        *, subsided: bool = False,
     ) -> list[Scales]:  # fmt: skip
         out = []
+        fall, impact = fall_estimate(phase=phase), impact_estimate(subsided=subsided)
         for _ in range(round(seconds / CYCLE_S)):
             self.now += CYCLE_S
-            out.append(self.schedule.step(
-                self.now, position, goal, fall(phase), load(total_n_m, count)
-            ))  # fmt: skip
+            out.append(self.schedule.step(self.now, position, goal, fall, impact))
         return out
 
 
 def one_fall(robot_: Robot) -> list[Scales]:
     return [
-        *robot_.run(0.2, FallPhase.NORMAL, STAND, STAND, 2.0),
-        *robot_.run(0.2, FallPhase.FALLING, STAND, GOAL, 30.0),
-        *robot_.run(0.2, FallPhase.FALLING, GOAL, GOAL, 10.0),
-        *robot_.run(0.2, FallPhase.IMPACT, GOAL, GOAL, 12.0, count=1),
-        *robot_.run(0.5, FallPhase.DOWN, GOAL, GOAL, 1.0, count=1),
+        *robot_.run(0.2, FallPhase.NORMAL, STAND, STAND),
+        *robot_.run(0.2, FallPhase.FALLING, STAND, GOAL),
+        *robot_.run(0.2, FallPhase.FALLING, GOAL, GOAL),
+        *robot_.run(0.2, FallPhase.IMPACT, GOAL, GOAL),
+        *robot_.run(0.5, FallPhase.DOWN, GOAL, GOAL, subsided=True),
     ]
 
 
@@ -85,7 +77,7 @@ def test_the_goal_before_the_policy_acts_does_not_count_as_reached() -> None:
 
 def test_a_second_fall_is_met_like_the_first() -> None:
     robot_ = Robot()
-    first, _ = one_fall(robot_), robot_.run(2.0, FallPhase.NORMAL, STAND, STAND, 2.0)
+    first, _ = one_fall(robot_), robot_.run(2.0, FallPhase.NORMAL, STAND, STAND)
     second = one_fall(robot_)
     assert [s.phase for s in second] == [s.phase for s in first]
     # Later stamps are other floats, so that the ramps are the same but for rounding.
@@ -93,15 +85,35 @@ def test_a_second_fall_is_met_like_the_first() -> None:
     assert np.allclose([s.damping for s in second], [s.damping for s in first])
 
 
-def test_without_effort_the_load_has_subsided_when_the_robot_lies_still() -> None:
-    robot_ = Robot()
-    robot_.run(0.2, FallPhase.NORMAL, STAND, STAND, np.nan)
-    robot_.run(0.2, FallPhase.FALLING, STAND, GOAL, np.nan)
-    robot_.run(0.2, FallPhase.FALLING, GOAL, GOAL, np.nan)
-    soft = robot_.run(0.2, FallPhase.IMPACT, GOAL, GOAL, np.nan)
-    down = robot_.run(0.5, FallPhase.DOWN, GOAL, GOAL, np.nan)
-    assert soft[-1].phase == GainPhase.SOFT
-    assert down[-1] == Scales(GainPhase.DONE, 1.0, 1.0)
+@pytest.mark.parametrize("effort", [0.0, 0.01], ids=["without effort", "with effort"])
+def test_restoring_waits_for_the_impact_of_this_fall(effort: float) -> None:
+    """The impact detector's own word over two falls, the second through the air for longer."""
+    schedule, rule = GainSchedule(GainConfig(), COMPLIANCE, DAMPED), ImpactRule()
+    still = SensorReading(
+        np.array(0.0), STAND, 0 * STAND, 0 * STAND + effort, np.zeros(3), np.zeros(3), np.eye(4)[0]
+    )
+    detector = ImpactDetector(still, robot.Servo(), rule)
+    now = 0.0
+
+    def lasts(seconds: float, phase: FallPhase, *, blow: bool = False) -> list[GainPhase]:
+        nonlocal now
+        told = []
+        for k in range(round(seconds / CYCLE_S)):
+            now += CYCLE_S
+            gyro = np.array([3.0 * (blow and k == 0), 0.0, 0.0])
+            fall = fall_estimate(phase=phase, clearance=0.0, angular_velocity=gyro)
+            impact = detector.step(replace(still, time_s=np.array(now)), fall)
+            goal = GOAL if phase else STAND
+            told.append(schedule.step(now, goal, goal, fall, impact).phase)
+        return told
+
+    for in_the_air_s in (0.3, 0.6):
+        assert set(lasts(2.0, FallPhase.NORMAL)[50:]) == {GainPhase.STIFF}
+        assert lasts(in_the_air_s, FallPhase.FALLING)[-1] == GainPhase.SOFT
+        assert lasts(CYCLE_S, FallPhase.FALLING, blow=True) == [GainPhase.SOFT]
+        lying = lasts(0.6, FallPhase.IMPACT)
+        assert lying.index(GainPhase.RESTORE) * CYCLE_S == pytest.approx(rule.subsided_s, abs=0.01)
+        assert lying[-1] == GainPhase.DONE
 
 
 def test_stiff_stays_nominal_and_soft_is_soft_at_once() -> None:

@@ -58,8 +58,8 @@ def alone() -> Iterator[Robot]:
 def test_every_parameter_has_a_description_and_numbers_a_range(alone: Robot) -> None:
     own = [n for n in alone.nodes["gain_scheduler"]._parameters
            if n not in ("use_sim_time", "start_type_description_service")]  # fmt: skip
-    assert {"stiffness_scale", "damping_scale", "restore_s", "hold_s", "min_stiffness_scale",
-            "nominal_p_gain"} <= set(own)  # fmt: skip
+    assert {"stiffness_scale", "damping_scale", "restore_s", "longest_soft_s",
+            "min_stiffness_scale", "nominal_p_gain"} <= set(own)  # fmt: skip
     for described in alone.describe("gain_scheduler", *own):
         assert described.description, described.name
         default = alone.nodes["gain_scheduler"].get_parameter(described.name).value
@@ -96,7 +96,9 @@ def test_what_is_out_of_range_is_refused_with_the_reason(
 
 def test_several_are_taken_together_or_not_at_all(alone: Robot) -> None:
     node = alone.nodes["gain_scheduler"]
-    result = alone.set_together("gain_scheduler", stiffness_scale=0.4, restore_s=1.0, hold_s=-1.0)
+    result = alone.set_together(
+        "gain_scheduler", stiffness_scale=0.4, restore_s=1.0, longest_soft_s=-1.0
+    )
     assert not result.successful
     assert node.get_parameter("stiffness_scale").value == ComplianceConfig().stiffness_scale
     assert node.get_parameter("restore_s").value == ComplianceConfig().restore_s
@@ -225,6 +227,7 @@ def test_a_second_fall_softens_until_its_own_impact(armed: Robot) -> None:
     armed.step_until(lambda: armed.gains.phase == GainPhase.SOFT)
     armed.step_until(lambda: armed.gains.phase == GainPhase.RESTORE)
     assert armed.said[topics.TORQUE_LOAD][-1].impact_count > felt
+    assert armed.said[topics.TORQUE_LOAD][-1].subsided
 
 
 # E-stop

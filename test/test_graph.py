@@ -27,6 +27,7 @@ from graph_helpers import ARMED, DAMPED_P, OURS, Caller, standing
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
 from op3_fall.msg import JointGains, Push
+from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.utilities import try_shutdown
@@ -38,7 +39,7 @@ from op3_fall.bag_reader import read_torque_log
 from op3_fall.compliance import Phase
 from op3_fall.controller import ReflexController
 from op3_fall.experiments import Reflex, run_falls
-from op3_fall.fall_detection import FallPhase, TiltRule
+from op3_fall.fall_detection import FallPhase, FallRule
 from op3_fall.gain_schedule import GainPhase
 from op3_fall.nodes import conversions, topics
 from op3_fall.scenarios import PushSpec, pushed_stand
@@ -227,6 +228,19 @@ def test_ctrl_c_ends_all_children_with_status_0(tmp_path: Path) -> None:
     assert len(read_torque_log(tmp_path / "bag").joints.times_s) > 20
 
 
+def test_a_detector_file_is_read_and_a_parameter_file_wins_over_it(tmp_path: Path) -> None:
+    for name, values in (("detector", "margin_m: 0.05, hold_s: 0.1"), ("params", "hold_s: 0.2")):
+        text = f"fall_detector: {{ros__parameters: {{{values}}}}}"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    args = (*SIM, "--push", "0", "--detector", "detector.yaml", "--params", "params.yaml")
+    with watching() as w, running(*args, folder=tmp_path) as command:
+        w.until(lambda: len(w.said[topics.FALL_STATE]) > 0)
+        names = ["margin_m", "hold_s", "rest_s"]
+        told = w.call(GetParameters, "/fall_detector/get_parameters", names=names).values
+        assert [value.double_value for value in told] == [0.05, 0.2, FallRule().rest_s]
+        assert command.end() == 0
+
+
 # Deaths in mid-fall
 
 
@@ -348,6 +362,10 @@ def test_ros_robot_is_armed_by_hand_falls_and_restores(tmp_path: Path) -> None:
     [
         (("--params", "nowhere.yaml"),
          "op3-fall: parameter file 'nowhere.yaml' is no file; allowed is one; correct the path"),
+        (("--detector", "nowhere.yaml"),
+         "op3-fall: detector file 'nowhere.yaml' cannot be read ([Errno 2] No such file or "
+         "directory: 'nowhere.yaml'); allowed is a ROS 2 parameter file such as "
+         "config/detector.yaml; check the path and the file"),
         (("--policy", "nowhere.onnx"),
          "op3-fall: policy 'nowhere.onnx' is no file; allowed is one; correct the path"),
         (("--push", "-3"),
@@ -372,7 +390,7 @@ def test_bad_arguments_are_one_line_and_status_2(
         ("sim: {ros__parameters: {profile: perfect}}",
          "profile 'perfect' is unknown; allowed are stock, extended, ideal; choose one of them"),
         ("sim:\n  ros__parameters:\n\t- [",
-         "parameter file 'params.yaml' cannot be used"),
+         "parameter file 'params.yaml' cannot be read"),
         ("sim: {ros__parameters: {seed: many}}", "seed"),
         ("sim: {ros__parameters: {seed: -7}}", "seed"),
     ],
@@ -431,15 +449,15 @@ class Load:
         return np.interp(times_s, self.times_s, self.total_n_m)
 
 
-# Alarm at 0.616 s: then the control steps of both, on their own grids, meet one driver cycle.
+# When the alarm comes decides how far apart the control steps of both are: offline they lie on a
+# grid of 20 ms, in the graph that begins with the alarm. Here they meet the same driver cycles.
 PUSH, DURATION_S = PushSpec(start_s=0.416), 1.6
 
 
 def offline_load(number: int, *, compliant: bool) -> Load:
     run = run_falls(
         Simulation(1, threads=1), pushed_stand(PUSH, [(number - 1) // 2], seed=0),
-        Reflex(tilt=TiltRule(settle_s=0.3)),  # as the node, which knows nothing of the start
-        np.array([compliant]), duration_s=DURATION_S,
+        Reflex(), np.array([compliant]), duration_s=DURATION_S,
     )  # fmt: skip
     return Load(run.log["time_s"][:, 0], run.log["torque_load_n_m"][:, 0],
                 float(run.events.alarm_s[0]), float(run.truth.impact_s[0]))  # fmt: skip

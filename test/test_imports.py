@@ -11,27 +11,25 @@ SOURCE = Path(__file__).resolve().parents[1] / "src/op3_fall"
 MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 PURE = {
-    "__init__", "action", "attitude", "blocks", "compliance", "control_table", "controller",
-    "driver", "driver_controller", "driver_events", "driver_goals", "driver_inbox",
-    "driver_modules", "driver_ownership", "driver_packets", "errors", "estop", "fall_detection",
-    "gain_schedule", "gain_writer", "impact_detection", "metrics", "motion_pages", "observation",
-    "onnx_scan", "pacing", "policy", "policy_codec", "readings", "records", "reflex", "robot",
-    "rotations", "safety", "safety_config", "scenarios", "sensor_guard", "sensors", "servo_bank",
-    "settings", "signals", "torque_log", "truth",
+    "__init__", "action", "attitude", "balance", "blocks", "compliance", "control_table",
+    "controller", "detection_scores", "detectors", "driver", "driver_controller",
+    "driver_events", "driver_goals", "driver_inbox", "driver_modules", "driver_ownership",
+    "driver_packets", "episodes", "errors", "estop", "fall_detection", "gain_schedule",
+    "gain_writer", "hand", "impact_detection", "imu_errors", "intervals", "kinematics",
+    "known_rules", "latency", "metrics", "motion_pages", "motions", "noise", "observation",
+    "onnx_scan", "pacing", "policy", "policy_codec", "readings", "recipes", "records", "reflex",
+    "robot", "rotations", "rows", "safety", "safety_config", "scenarios", "sensor_guard",
+    "sensors", "servo_bank", "settings", "signals", "torque_log", "truth", "vectors",
 }  # fmt: skip
 SIMULATING = {
-    "bench",
-    "convergence",
-    "experiments",
-    "model",
-    "simulation",
-    "sweep",
-    "twin",
-    "viewer",
-}
+    "bench", "bench_detectors", "bracing", "convergence", "detection_runs", "detection_set",
+    "detection_watch", "episode_runs", "experiments", "forces", "impact_report", "model",
+    "no_return", "sensing", "simulation", "sweep", "twin", "viewer",
+}  # fmt: skip
 # mujoco_menagerie is asked for by name only, on first use.
 SIMULATION_PACKAGES = {"numpy", "mujoco", "mjbatch", "mujoco_menagerie"}
-DRAWING = {"fall_graphs", "plots", "rendering", "video"}
+DRAWING = {"detection_plots", "episode_graph", "estimate_plots", "fall_graphs", "plots",
+           "rendering", "video"}  # fmt: skip
 FORBIDDEN = {"torch", "rclpy", "gymnasium", "onnxruntime"}
 ALLOWED = {"bench_ros": {"rclpy"}, "onnx_policy": {"onnxruntime"}}
 

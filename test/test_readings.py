@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """IMU and joint states of a cycle find each other, whatever the line does."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -194,20 +193,3 @@ def test_joint_states_that_do_not_fit_are_told_and_do_no_harm(
         send_joints(assembler, 1, **changes)
     assert str(error.value) == text
     assert cycles(send_joints(assembler, 1)) == (1, 1)
-
-
-def test_the_driver_shows_whether_it_reads_the_current() -> None:
-    assembler = ReadingAssembler()
-    for effort in ([], np.zeros(20), -np.zeros(20)):
-        send_joints(assembler, 1, effort=effort)
-        assert not assembler.effort_available
-    send_joints(assembler, 2, effort=np.eye(20)[7] * -0.0067)
-    assert assembler.effort_available
-    send_joints(assembler, 3, effort=np.zeros(20))
-    assert assembler.effort_available, "once seen it stays"
-
-
-def test_an_effort_that_is_no_number_is_none() -> None:
-    assembler = ReadingAssembler()
-    send_joints(assembler, 1, effort=np.full(20, math.nan))
-    assert not assembler.effort_available

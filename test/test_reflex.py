@@ -2,24 +2,18 @@
 
 import numpy as np
 import pytest
+from signal_samples import fall_estimate, impact_estimate
 
 from op3_fall import robot
 from op3_fall.fall_detection import FallPhase
 from op3_fall.reflex import FallReflex, Move, ReflexConfig, ScriptedPolicy
 from op3_fall.safety import SafetyConfig, TargetGuard
-from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
+from op3_fall.signals import JointCommand, SensorReading
 
 STAND, GOAL = robot.POSES["stand"], robot.POSES["protect_front"]
 CYCLE_S = 0.008
 EPOCH_S = 1.8e9
-NO_IMPACT = ImpactEstimate(np.array(0.0), np.array(0.0), np.array(False), np.array(0))
-
-
-def fall(phase: FallPhase) -> FallEstimate:
-    zero = np.array(0.0)
-    return FallEstimate(
-        np.array(int(phase)), zero, zero, zero, np.array(False), zero, np.array([0.0, 0.0, -1.0])
-    )
+NO_IMPACT = impact_estimate()
 
 
 def target(move: Move) -> np.ndarray:
@@ -49,7 +43,8 @@ class Robot:
                 np.array(EPOCH_S + self.cycle * CYCLE_S), position, 0 * position, 0 * position,
                 still, still, np.array([1.0, 0, 0, 0]),
             )  # fmt: skip
-            move = self.reflex.step(reading, fall(phase), NO_IMPACT, owned=owned, hold=hold)
+            fall = fall_estimate(phase=phase)
+            move = self.reflex.step(reading, fall, NO_IMPACT, owned=owned, hold=hold)
             if move.take_over or move.target is not None:
                 self.sent.append((self.cycle, move))
             self.cycle += 1

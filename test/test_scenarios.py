@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How falls begin: shapes, seeds, jitter and directions."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from op3_fall import robot
+from op3_fall.errors import BadInputError
 from op3_fall.scenarios import PushSpec, Scenario, pushed_stand
 
 seeds = st.integers(0, 2**31)
@@ -25,11 +26,18 @@ def test_standing_robots_are_nominal_and_left_alone() -> None:
     assert shapes == {
         "position": (3, 20), "orientation": (3, 4), "push_force": (3, 3), "push_start_s": (3,),
         "push_duration_s": (3,), "mass_scale": (3, 14), "friction": (3,), "strength": (3,),
+        "push_part": (3,), "gyro_bias": (3, 3), "accelerometer_bias": (3, 3), "gyro_noise": (3,),
+        "accelerometer_noise": (3,), "imu_mounting": (3, 4), "noise_seed": (3,), "latency_s": (3,),
     }  # fmt: skip
     assert not scenario.push_force.any()
     assert np.isnan(scenario.friction).all()
     assert (scenario.mass_scale == 1).all()
     assert (scenario.strength == 1).all()
+    assert [robot.PARTS[part] for part in scenario.push_part] == ["head"] * 3
+    np.testing.assert_array_equal(scenario.imu_mounting, [[1, 0, 0, 0]] * 3)
+    for name in ("gyro_bias", "accelerometer_bias", "gyro_noise", "accelerometer_noise",
+                 "latency_s"):  # fmt: skip
+        assert not getattr(scenario, name).any()
     scenario.position[0] = 0.0  # each has its own pose
     np.testing.assert_array_equal(scenario.position[1], robot.POSES["stand"])
 
@@ -83,3 +91,28 @@ def test_take_repeats_and_reorders() -> None:
     taken = scenario.take([4, 0, 0])
     assert len(taken) == 3
     assert same(taken, pushed_stand(PushSpec(), [4, 0, 0], seed=3))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("latency_s", -0.008, "command latency is -0.008 s; allowed is from 0 to 1 s; "
+         "choose a value of command latency in that range"),
+        ("latency_s", np.nan, "command latency is nan s; allowed is from 0 to 1 s; "
+         "choose a value of command latency in that range"),
+        ("latency_s", 1.1, "command latency is 1.1 s; allowed is from 0 to 1 s; "
+         "choose a value of command latency in that range"),
+        ("push_part", 14, "index of the pushed part is 14; allowed is from 0 to 13; "
+         "choose a value of index of the pushed part in that range"),
+        ("push_part", -1, "index of the pushed part is -1; allowed is from 0 to 13; "
+         "choose a value of index of the pushed part in that range"),
+    ],
+)  # fmt: skip
+def test_what_no_robot_can_have_is_told(field: str, value: float, text: str) -> None:
+    with pytest.raises(BadInputError) as error:
+        replace(Scenario.standing(3), **{field: np.array([0, value, 0])})
+    assert str(error.value) == text
+
+
+def test_a_scenario_of_no_simulation_is_one() -> None:
+    assert len(Scenario.standing(3).take([])) == 0

@@ -36,6 +36,10 @@ NO_EFFORT = (
 )
 """What a log of the stock driver is noted with."""
 
+_LATER = {"gravity": (np.nan,) * 3, "margin": np.nan, "clearance": np.nan, "peak": np.nan,
+          "sense": 0, "subsided": False}  # fmt: skip
+"""Fields that the messages of older logs lack."""
+
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
@@ -192,33 +196,36 @@ def _goal_row(message: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _imu_row(message: Any, _: tuple[str, ...]) -> dict[str, Any]:
     parts = {"orientation": "wxyz", "angular_velocity": "xyz", "linear_acceleration": "xyz"}
-    return {
-        name: [getattr(getattr(message, name), axis) for axis in axes]
-        for name, axes in parts.items()
-    }
+    return {name: _parts(getattr(message, name), axes) for name, axes in parts.items()}
+
+
+def _parts(value: Any, axes: str = "xyz") -> list[float]:
+    return [getattr(value, axis) for axis in axes]
 
 
 def _row(kind: type) -> Callable[[Any, tuple[str, ...]], dict[str, Any]]:
     """Reads the fields of a track whose names are those of the message."""
     columns = [f.name for f in fields(kind) if f.name != "times_s"]
 
-    def row(message: Any, names: tuple[str, ...]) -> dict[str, Any]:
-        values = {name: getattr(message, name) for name in columns}
-        return {
-            name: value if np.ndim(value) == 0 else _ordered(message.joint_name, value, names)
-            for name, value in values.items()
-        }
+    def value(message: Any, name: str, names: tuple[str, ...]) -> Any:
+        if not hasattr(message, name):
+            return _LATER[name]
+        told = getattr(message, name)
+        if hasattr(told, "x"):
+            return _parts(told)
+        return told if np.ndim(told) == 0 else _ordered(message.joint_name, told, names)
 
-    return row
+    return lambda message, names: {name: value(message, name, names) for name in columns}
 
 
 def _load_from_effort(joints: JointTrack) -> LoadTrack:
     """The torque load that the nodes would have told; no impact was felt by anyone."""
-    t = len(joints.times_s)
     available = bool(joints.effort.any())
     torque = joints.effort / robot.Servo().effort_per_n_m if available else joints.effort * np.nan
+    none = np.zeros(len(joints.times_s), dtype=np.int64)
+    unknown = np.full(none.shape, np.nan)
     return LoadTrack(
-        joints.times_s, np.full(t, available), torque, np.abs(torque).sum(axis=-1),
-        np.abs(np.diff(torque, axis=0, prepend=torque[:1])).sum(axis=-1),
-        np.zeros(t, dtype=bool), np.zeros(t, dtype=np.int64),
+        joints.times_s, np.full(none.shape, available), torque, total=np.abs(torque).sum(axis=-1),
+        spike=unknown, peak=unknown, impact=none > 0, impact_count=none, sense=none,
+        subsided=none > 0,
     )  # fmt: skip

@@ -25,8 +25,8 @@ TRACKS = ("joints", "goal", "imu", "fall", "load", "gains")
 Message = tuple[int, str, Any]  # stamp in ns, key of TOPICS, message
 
 _FRAMES = {"imu": "body_link", "fall": "body_link"}
-_NAN_ALLOWED = {"torque", "total", "spike", "time_to_impact"}
-_COLUMNS = {"orientation": 4, "angular_velocity": 3, "linear_acceleration": 3}
+_NAN_ALLOWED = {"torque", "total", "spike", "peak", "time_to_impact", "clearance"}
+_COLUMNS = {"orientation": 4, "angular_velocity": 3, "linear_acceleration": 3, "gravity": 3}
 _JOINT_COLUMNS = {"position", "velocity", "effort", "torque", "p_gain", "i_gain", "d_gain",
                   "goal_pwm"}  # fmt: skip
 
@@ -121,9 +121,11 @@ def _message(key: str, stamp_ns: int, names: Sequence[str], row: dict[str, Any])
 
 
 def _field(name: str, value: Any) -> Any:
-    """As the message wants it: a number, or an array of its type."""
+    """As the message wants it: a number, a vector, or an array of its type."""
     if np.ndim(value) == 0:
         return value.item()
+    if name in _COLUMNS:
+        return make("geometry_msgs/msg/Vector3", *value)
     registers = name.endswith(("_gain", "_pwm"))
     return np.ascontiguousarray(value, dtype=np.uint16 if registers else np.float64)
 
@@ -131,7 +133,6 @@ def _field(name: str, value: Any) -> Any:
 def _imu(kind: str, header: Any, row: dict[str, Any]) -> Any:
     w, x, y, z = row["orientation"]
     unknown = np.zeros(9)  # all zero says that the covariance is unknown
-    rate, force = (make("geometry_msgs/msg/Vector3", *row[name])
-                   for name in ("angular_velocity", "linear_acceleration"))  # fmt: skip
+    rate, force = (_field(name, row[name]) for name in ("angular_velocity", "linear_acceleration"))
     quaternion = make("geometry_msgs/msg/Quaternion", x, y, z, w)
     return make(kind, header, quaternion, unknown, rate, unknown, force, unknown)

@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 
 from op3_fall.errors import BadInputError, Op3FallError
+from op3_fall.yaml_files import read_yaml
 
 __all__ = ["Process", "environment", "parameter_file", "supervise"]
 
@@ -95,17 +96,15 @@ def parameter_file(
 
 def _read(path: Path) -> dict[str, dict[str, object]]:
     """`{node: {parameter: value}}` of a ROS parameter file."""
+    allowed = "a ROS parameter file such as config/sim.yaml"
+    content = read_yaml(path, "parameter file", allowed)
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text())
         return {str(node): dict(block["ros__parameters"]) for node, block in content.items()}
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        reason = " ".join(str(error).split())
-    except (AttributeError, KeyError, TypeError, ValueError):
-        reason = "no 'node: ros__parameters: name: value'"
-    raise BadInputError(
-        f"parameter file '{path}' cannot be used ({reason}); allowed is a ROS parameter file such "
-        "as config/sim.yaml; correct it"
-    )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadInputError(
+            f"parameter file '{path}' cannot be used (no 'node: ros__parameters: name: value'); "
+            f"allowed is {allowed}; correct it"
+        ) from error
 
 
 def supervise(processes: Sequence[Process], env: Mapping[str, str]) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `op3-fall experiment | sweep | plot | ros … | convergence | bench …`."""
+"""The command line: `op3-fall experiment | sweep | detect | plot | ros … | bench …`."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from op3_fall.detect import Detect
 from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.experiment import Experiment
 from op3_fall.ros_commands import (
@@ -73,6 +74,16 @@ class BenchSim:
     out: Path = Path("results/bench_sim")
     """Folder for summary.json."""
     seconds: float = 2.0
+    """Time to spend on each figure, s."""
+
+
+@dataclass(frozen=True)
+class BenchDetectors:
+    """A step of both detectors, for one robot and for 4,096."""
+
+    out: Path = Path("results/bench_detectors")
+    """Folder for summary.json."""
+    seconds: float = 3.0
     """Time to spend on each figure, s."""
 
 
@@ -149,6 +160,30 @@ def _tell_bags(summary: dict[str, Any], out: Path) -> int:
     return 0
 
 
+def _detect(args: Detect) -> int:
+    if args.replay is not None:
+        from op3_fall.detect import run_replay
+
+        with _progress(f"seed {args.replay}") as progress:
+            lines = run_replay(args, progress)
+        print("\n".join(lines))
+        return 0
+    from op3_fall.detect import run_detect, run_tune
+    from op3_fall.detection_tables import print_report
+
+    if args.tune:
+        with _progress("training split") as progress:
+            best = run_tune(args, progress)["best"]
+        print(f"best: {best.fall.margin_m:g} m for {best.fall.hold_s:g} s")
+        print(f"Parameters: {args.out / 'detector.yaml'}; all tried: {args.out / 'tune.json'}")
+        return 0
+    with _progress("test split") as progress:
+        summary = run_detect(args, progress)
+    print_report(summary)
+    print(f"Graphs: {args.out}/*.png; numbers: {args.out / 'summary.json'}")
+    return 0
+
+
 def _convergence(args: Convergence) -> int:
     from op3_fall.convergence import convergence
 
@@ -163,6 +198,13 @@ def _bench_sim(args: BenchSim) -> int:
     return 0
 
 
+def _bench_detectors(args: BenchDetectors) -> int:
+    from op3_fall.bench_detectors import bench_detectors
+
+    bench_detectors(args.out, seconds=args.seconds)
+    return 0
+
+
 def _bench_ros(args: BenchRos) -> int:
     check_ros()
     from op3_fall.bench_ros import bench_ros
@@ -172,19 +214,21 @@ def _bench_ros(args: BenchRos) -> int:
 
 
 _COMMANDS = {
-    "experiment": Experiment, "sweep": Sweep, "plot": Plot, "convergence": Convergence,
+    "experiment": Experiment, "sweep": Sweep, "detect": Detect, "plot": Plot,
+    "convergence": Convergence,
 }  # fmt: skip
 _GROUPS = {
     "ros": (
         "The ROS 2 graph, without `launch` and ros2cli.",
         {"sim": RosSim, "robot": RosRobot, "tell": RosTell, "set": RosSet},
     ),
-    "bench": ("Benchmarks.", {"sim": BenchSim, "ros": BenchRos}),
+    "bench": ("Benchmarks.", {"sim": BenchSim, "detectors": BenchDetectors, "ros": BenchRos}),
 }
 _RUN = {
-    Experiment: _experiment, Sweep: _sweep, Plot: _plot, Convergence: _convergence,
-    BenchSim: _bench_sim, BenchRos: _bench_ros, RosSim: run_ros, RosRobot: run_ros,
-    RosTell: tell_ros, RosSet: tell_ros,
+    Experiment: _experiment, Sweep: _sweep, Detect: _detect, Plot: _plot,
+    Convergence: _convergence,
+    BenchSim: _bench_sim, BenchDetectors: _bench_detectors, BenchRos: _bench_ros,
+    RosSim: run_ros, RosRobot: run_ros, RosTell: tell_ros, RosSet: tell_ros,
 }  # fmt: skip
 
 

@@ -43,10 +43,6 @@ class ComplianceConfig(Settings):
     """Damping while soft, multiple of the nominal one, back-EMF included; allowed 1 to 4."""
     reached_rad: float = setting(0.3, 0.0, np.pi, unit="rad", label="reached angle")
     """The pose counts as nearly reached when the mean error of the joints it moves is below."""
-    subsided_n_m: float = setting(6.0, 0.0, 100.0, unit="N m", label="subsided load")
-    """The load has subsided when it stays below this total torque, N m."""
-    hold_s: float = setting(0.2, 0.0, 60.0, unit="s", label="hold time")
-    """How long it must stay below, s."""
     restore_s: float = setting(0.5, 0.0, 60.0, unit="s", label="restore time")
     """Duration of the ramp back to nominal, s."""
     longest_soft_s: float = setting(2.0, 0.0, 60.0, unit="s", label="longest soft time")
@@ -85,7 +81,6 @@ class ComplianceSchedule:
         self._ramp_s = np.broadcast_to(config.restore_s if restore_s is None else restore_s, shape)
         self.phase = np.full(shape, Phase.STIFF, dtype=np.int64)
         self._since = np.zeros(shape)
-        self._calm_since = np.full(shape, np.inf)
 
     def change(self, config: ComplianceConfig) -> None:
         """Go on with other settings, the same for all robots; the phase stays."""
@@ -104,13 +99,10 @@ class ComplianceSchedule:
             impact: from the same reading.
         """
         c, phase = self.config, self.phase
-        calm = (impact.torque_load < c.subsided_n_m) & (impact.count > 0)
-        self._calm_since = np.where(calm, np.minimum(self._calm_since, time_s), np.inf)
         soft_for = time_s - self._since
         moves = (
             (phase == Phase.STIFF) & (error_rad < c.reached_rad),
-            (phase == Phase.SOFT)
-            & ((time_s - self._calm_since >= c.hold_s) | (soft_for >= c.longest_soft_s)),
+            (phase == Phase.SOFT) & (impact.subsided | (soft_for >= c.longest_soft_s)),
             (phase == Phase.RESTORE) & (soft_for >= self._ramp_s),
         )
         moved = moves[0] | moves[1] | moves[2]

@@ -34,7 +34,7 @@ _FIGURES = {
 
 
 def convergence(
-    out: Path, *, falls: int = 16, seed: int = 0, duration_s: float = 3.0
+    out: Path, *, falls: int = 16, seed: int = 0, duration_s: float = 3.6
 ) -> dict[str, Any]:
     """Run the same stiff falls at every step of `STEPS_MS`; table, summary.json, convergence.md.
 

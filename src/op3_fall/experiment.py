@@ -8,15 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from ruamel.yaml import YAML, YAMLError
 
 from op3_fall import metrics, plots, results, robot
 from op3_fall.compliance import ComplianceConfig
+from op3_fall.detector_file import load_detector
+from op3_fall.detectors import DetectorConfig
 from op3_fall.errors import BadInputError, check_range
 from op3_fall.experiments import FallRun, Reflex, merge_runs, run_falls
 from op3_fall.model import Op3Model, load_model
 from op3_fall.scenarios import PushSpec, pushed_stand
 from op3_fall.simulation import Simulation
+from op3_fall.yaml_files import read_yaml
 
 __all__ = ["Experiment", "load_goal", "run_experiment"]
 
@@ -40,13 +42,15 @@ class Experiment:
     """Scales of the even falls and when they change."""
     goal: Path | None = None
     """YAML or JSON file of joint angles in rad that override those of the protective pose."""
+    detector: Path | None = None
+    """ROS 2 parameter file of the detectors in place of config/detector.yaml."""
     profile: Literal["extended", "ideal"] = "extended"
-    """Sensing; the stock bulk read has no effort and cannot drive the schedule."""
+    """Sensing; the stock bulk read has no effort to draw."""
     model: str = ""
     """MJCF file with the OP3's joint names, or 'menagerie'; empty for this package's own."""
     voltage_v: float = 12.0
     """Supply voltage of the servos, 11.1 to 14.8 V."""
-    duration_s: float = 3.0
+    duration_s: float = 3.6
     """Simulated time of each fall, s."""
     physics_step_s: float = 0.002
     """Physics step, s; 0.0005 for absolute contact peaks (docs/physics.md)."""
@@ -86,14 +90,7 @@ def load_goal(path: Path | None) -> NDArray[np.float64]:
     base = robot.POSES["protect_front"]
     if path is None:
         return base
-    try:
-        angles = YAML(typ="safe", pure=True).load(path.read_text())
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInputError(
-            f"goal file '{path}' cannot be read ({reason}); allowed is a YAML or JSON file of "
-            "'joint: angle in rad' lines; check the path and the file"
-        ) from error
+    angles = read_yaml(path, "goal file", "a YAML or JSON file of 'joint: angle in rad' lines")
     if not isinstance(angles, dict):
         raise BadInputError(
             f"goal file '{path}' holds no mapping; allowed are 'joint: angle in rad' lines; "
@@ -112,7 +109,10 @@ def run_experiment(
     Raises:
         BadInputError: whatever the settings name cannot be used.
     """
-    goal = load_goal(experiment.goal)
+    reflex = Reflex(
+        goal=load_goal(experiment.goal), compliance=experiment.compliance,
+        detectors=load_detector(experiment.detector),
+    )  # fmt: skip
     model = load_model(
         experiment.model,
         servo=robot.Servo(voltage_v=experiment.voltage_v),
@@ -124,7 +124,6 @@ def run_experiment(
     out = results.open_folder(experiment.out)
     for stale in (*out.glob("fall_*.csv"), *out.glob("fall_*.png")):
         stale.unlink()
-    reflex = Reflex(goal=goal, compliance=experiment.compliance)
     chunks: list[FallRun] = []
     try:
         for first, n in zip(starts, sizes, strict=True):
@@ -140,7 +139,7 @@ def run_experiment(
             raise
     run = merge_runs(chunks)
     compliant = np.arange(len(run.truth.time_s)) % 2 == 1
-    summary = summarise(experiment, run, compliant)
+    summary = summarise(experiment, reflex.detectors, run, compliant)
     results.write_json(out / "summary.json", summary)
     _draw(experiment, out, run, compliant, progress)
     _write_extras(experiment, out, model, run)
@@ -200,7 +199,7 @@ def _write_extras(experiment: Experiment, out: Path, model: Op3Model, run: FallR
 
 
 def summarise(
-    experiment: Experiment, run: FallRun, compliant: NDArray[np.bool_]
+    experiment: Experiment, detectors: DetectorConfig, run: FallRun, compliant: NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Scores per fall, mean per mode, and the paired difference, as `summary.json` has them."""
     truth, seed = run.truth, experiment.seed
@@ -222,6 +221,7 @@ def summarise(
     }
     aside = ("out", "video", "render", "ros")
     settings = {k: v for k, v in asdict(experiment).items() if k not in aside}
+    settings["detector"] = asdict(detectors)
     falls = [
         {
             "fall": k + 1,

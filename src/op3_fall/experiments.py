@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from op3_fall import robot
 from op3_fall.compliance import ComplianceConfig, ComplianceSchedule
 from op3_fall.controller import ReflexController
-from op3_fall.fall_detection import FallDetector, TiltRule
-from op3_fall.impact_detection import ImpactDetector, SpikeRule
+from op3_fall.detectors import DetectorConfig, Detectors, suited
 from op3_fall.scenarios import Scenario
 from op3_fall.signals import FallEstimate, ImpactEstimate
 from op3_fall.simulation import CONTROL_PERIOD_S, Cycle, Simulation
@@ -26,6 +25,7 @@ T = TypeVar("T")
 LOGGED = {
     "time_s": "stamp of the driver cycle",
     "tilt_rad": "estimated tilt",
+    "margin_m": "how far the capture point is outside of the soles",
     "torque_load_n_m": "sum of |torque| from the effort readings",
     "torque_load_peak_n_m": "largest true sum of |torque| at physics rate within the cycle",
     "stiffness_scale": "scale on the nominal stiffness",
@@ -42,12 +42,17 @@ LOGGED = {
     "fall_angle_rad": "direction of the fall, 0 front, right positive",
     "fall_direction": "the same in 8 sectors, 0 while upright",
     "fall_velocity_rad_s": "rate at which the tilt grows",
+    "clearance_m": "of the lowest part other than the feet above the floor, NaN while normal",
     "fall_fast": "1 while the fall is of class FAST",
     "time_to_impact_s": "predicted time to the first contact",
-    "spike_n_m": "sum of |change of torque| since the last cycle",
+    "spike_n_m": "change of the torque through the gears of arms and head since the last cycle",
     "impact_onset": "1 in the cycle in which an impact is first felt",
     "impact_count": "impacts felt so far",
+    "impact_sense": "what felt the latest impact (ImpactSense)",
+    "impact_peak_n_m": "largest torque load since the latest impact, NaN before any",
+    "impact_subsided": "1 once the load of the latest impact has subsided",
     "gains_phase": "phase of the compliance schedule, whether the fall follows it or not",
+    "gravity": "estimated unit vector pointing down, in the body frame",
     "orientation": "the driver's quaternion wxyz",
     "angular_velocity_rad_s": "gyro",
     "linear_acceleration_m_s2": "specific force",
@@ -68,7 +73,7 @@ class Events:
     restored_s: Array
     """It is back."""
     felt_s: Array
-    """The first impact felt in the torque load."""
+    """The first impact felt."""
 
     @classmethod
     def none(cls, n: int) -> "Events":
@@ -98,14 +103,14 @@ class FallLog:
         """Append one driver cycle."""
         peak, reading = cycle.peak, cycle.reading
         row = (
-            reading.time_s, fall.tilt, impact.torque_load, peak.torque_load,
+            reading.time_s, fall.tilt, fall.margin, impact.torque_load, peak.torque_load,
             controller.stiffness_scale, controller.damping_scale, peak.head_acceleration,
             reading.effort / servo.effort_per_n_m, peak.torque, peak.gear_load, reading.position,
             reading.velocity, cycle.command.position, peak.floor_force,
-            fall.phase, fall.fall_angle, fall.direction, fall.fall_velocity, fall.fast,
-            fall.time_to_impact, impact.spike, impact.onset, impact.count,
-            controller.schedule.phase, reading.orientation, reading.angular_velocity,
-            reading.linear_acceleration, cycle.qpos,
+            fall.phase, fall.fall_angle, fall.direction, fall.fall_velocity, fall.clearance,
+            fall.fast, fall.time_to_impact, impact.spike, impact.onset, impact.count,
+            impact.sense, impact.peak, impact.subsided, controller.schedule.phase, fall.gravity,
+            reading.orientation, reading.angular_velocity, reading.linear_acceleration, cycle.qpos,
         )  # fmt: skip
         for name, value in zip(LOGGED, row, strict=True):
             self.data[name].append(np.array(value, dtype=float))
@@ -162,10 +167,8 @@ class Reflex:
     """Protective pose, rad, (20,)."""
     compliance: ComplianceConfig = field(default_factory=ComplianceConfig)
     """The schedule of the compliant falls."""
-    tilt: TiltRule = field(default_factory=TiltRule)
-    """When a fall is noticed."""
-    spike: SpikeRule = field(default_factory=SpikeRule)
-    """When an impact is felt."""
+    detectors: DetectorConfig = field(default_factory=DetectorConfig)
+    """When a fall is noticed and an impact felt."""
 
 
 def run_falls(
@@ -174,7 +177,7 @@ def run_falls(
     reflex: Reflex,
     compliant: NDArray[np.bool_],
     *,
-    duration_s: float = 3.0,
+    duration_s: float = 3.6,
     log: bool = True,
     progress: Callable[[float], None] = lambda share: None,
     **scales: ArrayLike,
@@ -193,19 +196,17 @@ def run_falls(
     """
     n, servo = len(simulation), simulation.servo
     reading = simulation.reset(scenario)
-    detector = FallDetector(reading, reflex.tilt)
-    impacts = ImpactDetector(reading, servo, reflex.spike)
+    config = suited(reflex.detectors, simulation.profile.name)
+    detectors = Detectors(reading, servo, config)
     schedule = ComplianceSchedule(servo, (n,), reflex.compliance, **scales)
     controller = ReflexController(
         scenario.position, reflex.goal, schedule, servo, compliant=compliant
     )
-    impact = impacts.step(reading)
-    fall = detector.step(reading, impact.onset)
+    fall, impact = detectors.step(reading)
     events, cycles, felt = Events.none(n), FallLog(), []
     steps = round(duration_s / CONTROL_PERIOD_S)
     for k in range(steps):
         command = controller.step(reading, fall, impact)
-        impacts.expect(command, reading.time_s)
         now = np.full(n, k * CONTROL_PERIOD_S)
         events.mark(events.reached_s, controller.reached, now)
         soft = controller.stiffness_scale < 1
@@ -213,14 +214,12 @@ def run_falls(
         events.mark(events.softened_s, soft, now)
         reading = simulation.step(command)
         for cycle in simulation.cycles:
-            impact = impacts.step(cycle.reading)
-            fall = detector.step(cycle.reading, impact.onset)
+            fall, impact = detectors.step(cycle.reading)
             events.mark(events.alarm_s, fall.falling, cycle.reading.time_s)
-            heard = impact.onset & fall.falling
-            events.mark(events.felt_s, heard, cycle.reading.time_s)
+            events.mark(events.felt_s, impact.onset, cycle.reading.time_s)
             felt += [
                 (int(i), float(cycle.reading.time_s[i]), float(impact.spike[i]))
-                for i in np.nonzero(heard)[0]
+                for i in np.nonzero(impact.onset)[0]
             ]
             if log:
                 cycles.add(cycle, fall, impact, controller, servo)

@@ -55,7 +55,14 @@ def torque_log(log: Mapping[str, NDArray[Any]], servo: robot.Servo) -> TorqueLog
     scheduled = ((stiffness != 1) | (damping != 1)).any()
     whole = {
         name: log[name].astype(np.int64)
-        for name in ("fall_phase", "fall_direction", "fall_fast", "impact_count", "gains_phase")
+        for name in (
+            "fall_phase",
+            "fall_direction",
+            "fall_fast",
+            "impact_count",
+            "impact_sense",
+            "gains_phase",
+        )
     }
     shape, yes = torque.shape, np.ones(len(t), dtype=bool)
     return TorqueLog(
@@ -65,11 +72,12 @@ def torque_log(log: Mapping[str, NDArray[Any]], servo: robot.Servo) -> TorqueLog
         goal=GoalTrack(t, log["goal_rad"]),
         imu=ImuTrack(t, log["orientation"], log["angular_velocity_rad_s"],
                      log["linear_acceleration_m_s2"]),
-        fall=FallTrack(t, whole["fall_phase"], log["tilt_rad"], log["fall_angle_rad"],
-                       whole["fall_direction"], log["fall_velocity_rad_s"], whole["fall_fast"],
-                       log["time_to_impact_s"]),
+        fall=FallTrack(t, whole["fall_phase"], log["tilt_rad"], log["gravity"], log["margin_m"],
+                       log["fall_angle_rad"], whole["fall_direction"], log["fall_velocity_rad_s"],
+                       whole["fall_fast"], log["time_to_impact_s"], log["clearance_m"]),
         load=LoadTrack(t, yes, torque, log["torque_load_n_m"], log["spike_n_m"],
-                       log["impact_onset"] > 0, whole["impact_count"]),
+                       log["impact_peak_n_m"], log["impact_onset"] > 0, whole["impact_count"],
+                       whole["impact_sense"], log["impact_subsided"] > 0),
         gains=GainTrack(t, whole["gains_phase"] * scheduled, stiffness, damping, yes,
                         servo.p_register(np.broadcast_to(stiffness[:, None], shape)),
                         np.zeros(shape, dtype=np.int64),

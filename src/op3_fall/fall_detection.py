@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notice a fall: the tilt beyond a threshold on consecutive readings; then follow it to its end.
+"""Notice a fall before it can be seen: the capture point leaves the soles; then follow it.
 
-NORMAL -- tilt --> FALLING -- blow --> IMPACT -- at rest --> DOWN -- upright again --> NORMAL
+NORMAL -- capture point out --> FALLING -- blow --> IMPACT -- at rest --> DOWN -- up --> NORMAL
 """
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall.attitude import Attitude, AttitudeConfig
+from op3_fall.balance import Balance
+from op3_fall.driver_events import CYCLE_S
+from op3_fall.kinematics import clearance
+from op3_fall.rows import choose
 from op3_fall.sensors import GRAVITY
 from op3_fall.settings import Settings, setting
-from op3_fall.signals import FallEstimate, SensorReading
+from op3_fall.signals import FallEstimate, ReadingUse, SensorReading
+from op3_fall.vectors import components, cross, dot
 
-__all__ = ["FallDetector", "FallPhase", "TiltRule", "time_to_impact"]
+__all__ = ["ROUNDING_S", "FallDetector", "FallPhase", "FallRule", "time_to_impact"]
 
 Array = NDArray[np.float64]
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+Flags = NDArray[np.bool_]
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 class FallPhase(IntEnum):
@@ -32,123 +38,199 @@ class FallPhase(IntEnum):
 
 
 @dataclass(frozen=True)
-class TiltRule(Settings):
-    """When a tilt is a fall, and when it is over."""
+class FallRule(Settings):
+    """When a robot falls, and when that is over."""
 
-    threshold_rad: float = setting(math.radians(15), 0.05, 1.5, unit="rad")
-    """Tilt at which the robot does not come back, rad."""
-    readings: int = setting(2, 1, 100)
-    """Consecutive readings beyond it."""
+    margin_m: float = setting(0.025, -0.1, 0.3, unit="m")
+    """How far the capture point must be outside of the soles for an alarm, m."""
+    hold_s: float = setting(0.016, 0.0, 1.0, unit="s")
+    """For how long, s; a driver cycle counts from its beginning, so 0.016 is two readings."""
+    tilt_rad: float = setting(0.9, 0.1, 3.2, unit="rad")
+    """A tilt beyond this is a fall whatever the capture point says, rad; get-up poses lean by 0.7,
+    and a leg that gave way may stand far out."""
     fast_rad_s: float = setting(2.0, 0.0, 20.0, unit="rad/s")
     """A fall velocity above this is of class FAST, rad/s."""
-    blow_g: float = setting(1.8, 1.1, 2.0, unit="g")
-    """Specific force that is an impact even if none was felt in the torques, g (clips at 2)."""
     rest_rad_s: float = setting(0.5, 0.0, 5.0, unit="rad/s")
     """Below this angular velocity the robot lies at rest, rad/s."""
     rest_s: float = setting(0.3, 0.0, 10.0, unit="s")
     """For this long, s."""
-    upright_rad: float = setting(math.radians(10), 0.0, 1.5, unit="rad")
-    """Below this tilt the robot stands again, rad."""
+    lying_rad: float = setting(0.75, 0.0, 3.2, unit="rad")
+    """Above this tilt a robot at rest lies instead of standing, rad."""
     upright_s: float = setting(1.0, 0.0, 10.0, unit="s")
-    """For this long, s; then the detector waits for the next fall."""
-    settle_s: float = setting(0.0, 0.0, 10.0, unit="s")
-    """No alarm for this long after the start, s, while the attitude follows the accelerometer
-    ten times faster; 0 for a robot that is known to start at rest."""
+    """It stands again after this long below that tilt with the capture point inside, s."""
+    settle_s: float = setting(0.3, 0.0, 10.0, unit="s")
+    """No alarm for this long after the start or a jump in time, s, while the attitude follows the
+    accelerometer ten times faster: nobody knows what the robot did before."""
+    longest_gap_s: float = setting(0.1, 0.008, 1.0, unit="s")
+    """After a longer gap between readings the estimate starts anew, s."""
     attitude: AttitudeConfig = field(default_factory=AttitudeConfig)
-    """Where the tilt comes from."""
+    """Where the gravity direction comes from."""
+
+
+ROUNDING_S = 1e-6
+"""Stamps are sums of cycles; a time that is up to a rounding error is up."""
+# Of 548 simulated falls: the tilt of the centre of mass about the edge at the first contact, its
+# moment of inertia, the tilt from which the side is decided, and how much spin lasts.
+_CONTACT_RAD, _INERTIA, _TIPPED_RAD, _SPIN_KEPT = 1.25, 0.9, 0.5, 0.8
+_LEAST_LENGTH_M = 0.08
+
+
+class _State(NamedTuple):
+    """What is known after a reading; arrays have the shape of `time_s.T`."""
+
+    attitude: Attitude
+    balance: Balance
+    phase: NDArray[np.int64]
+    beyond_since: Array
+    rest_since: Array
+    upright_since: Array
+    settled_s: Array
 
 
 class FallDetector:
-    """Runs the rule on a stream of readings of any leading shape."""
+    """Runs the rule on a stream of readings of any leading shape.
 
-    def __init__(self, first: SensorReading, rule: TiltRule | None = None) -> None:
+    A reading that repeats its stamp or is not finite changes nothing; after a jump in time the
+    estimate of that robot starts anew. `FallEstimate.use` tells.
+    """
+
+    def __init__(self, first: SensorReading, rule: FallRule | None = None) -> None:
         """Start from a reading (...) of a robot at rest."""
-        self.rule = rule or TiltRule()
-        self.attitude = Attitude.start(first)
-        shape = np.shape(first.time_s)
-        self._beyond: NDArray[np.int64] = np.zeros(shape, dtype=np.int64)
-        self._phase: NDArray[np.int64] = np.full(shape, FallPhase.NORMAL, dtype=np.int64)
-        self._rest_since = np.full(shape, np.inf)
-        self._upright_since = np.full(shape, np.inf)
-        self._start_s = first.time_s
+        self.rule = rule or FallRule()
+        self._state = _begin(first, self.rule.settle_s)
 
-    def step(self, reading: SensorReading, felt: NDArray[np.bool_] | bool = False) -> FallEstimate:
-        """Take one reading (...) in; `felt` (...) where the torques have just shown an impact."""
-        settling = reading.time_s - self._start_s < self.rule.settle_s
-        boost = np.where(settling, 10.0, 1.0)
-        self.attitude = self.attitude.step(reading, self.rule.attitude, boost)
-        tilt, gravity = self.attitude.tilt, self.attitude.gravity
-        self._phase = self._next_phase(reading, np.where(settling, 0.0, tilt), felt)
-        falling = self._phase == FallPhase.FALLING
-        velocity = _tilt_rate(gravity, reading.angular_velocity)
-        remaining = np.full(np.shape(tilt), np.nan)
-        if falling.any():
-            remaining = np.where(falling, time_to_impact(tilt, velocity), np.nan)
-        return FallEstimate(
-            phase=self._phase,
-            tilt=tilt,
-            fall_angle=self.attitude.fall_angle,
-            fall_velocity=velocity,
-            fast=velocity > self.rule.fast_rad_s,
-            time_to_impact=remaining,
-            gravity=gravity,
+    def step(self, reading: SensorReading) -> FallEstimate:
+        """Take one reading (...) in."""
+        use = self._use(reading)
+        if not use.any():
+            self._state = self._advance(reading)
+        else:
+            with np.errstate(all="ignore"):  # of readings that are not used
+                stepped = self._advance(reading)
+                anew = _begin(reading, self.rule.settle_s)
+            kept = choose(use == ReadingUse.JUMP, anew, self._state)
+            self._state = choose(use == ReadingUse.USED, stepped, kept)
+        return self._estimate(use)
+
+    def hit(self, fall: FallEstimate, onset: Flags) -> FallEstimate:
+        """The latest estimate, of robots of which some (...) have just felt an impact."""
+        phase = self._state.phase
+        phase = np.where((phase == FallPhase.FALLING) & onset.T, FallPhase.IMPACT, phase)
+        self._state = self._state._replace(phase=phase)
+        remaining = np.where(phase == FallPhase.FALLING, fall.time_to_impact.T, np.nan)
+        return replace(fall, phase=phase.T, time_to_impact=remaining.T)
+
+    def _use(self, reading: SensorReading) -> NDArray[np.int64]:
+        """`ReadingUse` of each robot's reading."""
+        now = reading.time_s.T[()]
+        turn, force = components(reading.angular_velocity), components(reading.linear_acceleration)
+        joints = (reading.position + reading.velocity + reading.effort).sum(axis=-1).T
+        finite = np.isfinite(joints + sum(turn) + sum(force) + now)
+        gap = now - self._state.attitude.time_s
+        steady = (gap > 0) & (gap <= self.rule.longest_gap_s)
+        if (finite & steady).all():
+            return np.zeros_like(finite, dtype=np.int64)
+        use = np.where(steady, ReadingUse.USED, ReadingUse.JUMP)
+        use = np.where(gap == 0, ReadingUse.REPEATED, use)
+        return np.where(finite, use, ReadingUse.NOT_FINITE)
+
+    def _advance(self, reading: SensorReading) -> _State:
+        rule, old = self.rule, self._state
+        now = reading.time_s.T[()]
+        dt = now - old.attitude.time_s
+        settling = now < old.settled_s
+        boost = 1.0 + 9.0 * settling
+        attitude = old.attitude.step(reading, rule.attitude, boost)
+        balance = Balance.of(reading.position, attitude, old.balance, np.maximum(dt, 1e-4))
+        lost = -attitude.down[2] < np.cos(rule.tilt_rad)
+        beyond = (balance.margin > rule.margin_m) | lost
+        if not (beyond.any() or old.phase.any() or settling.any()):
+            never = now + np.inf
+            return _State(attitude, balance, old.phase, never, never, never, old.settled_s)
+        # A reading counts from its driver's cycle on; after a gap no earlier.
+        from_s = now - np.minimum(dt, CYCLE_S)
+        beyond = np.where(beyond & ~settling, np.minimum(old.beyond_since, from_s), np.inf)
+        still = dot(attitude.rate, attitude.rate) < rule.rest_rad_s**2
+        rest = np.where(still, np.minimum(old.rest_since, now), np.inf)
+        lying = -attitude.down[2] < np.cos(rule.lying_rad)
+        upright = np.where(
+            lying | (balance.margin > 0), np.inf, np.minimum(old.upright_since, now)
         )
+        phase = old.phase
+        alarm = (phase == FallPhase.NORMAL) & (now - beyond >= rule.hold_s - ROUNDING_S)
+        down = lying & (now - rest >= rule.rest_s - ROUNDING_S)
+        stands = now - upright >= rule.upright_s - ROUNDING_S
+        phase = np.where(alarm, FallPhase.FALLING, phase)
+        phase = np.where(stands, FallPhase.NORMAL, np.where(down, FallPhase.DOWN, phase))
+        return _State(attitude, balance, phase, beyond, rest, upright, old.settled_s)
 
-    def _next_phase(
-        self, reading: SensorReading, tilt: Array, felt: NDArray[np.bool_] | bool
-    ) -> NDArray[np.int64]:
-        rule, phase, now = self.rule, self._phase, reading.time_s
-        self._beyond = np.where(tilt > rule.threshold_rad, self._beyond + 1, 0)
-        still = _norm(reading.angular_velocity) < rule.rest_rad_s
-        self._rest_since = np.where(still, np.minimum(self._rest_since, now), np.inf)
-        upright = tilt < rule.upright_rad
-        self._upright_since = np.where(upright, np.minimum(self._upright_since, now), np.inf)
-        blow = felt | (_norm(reading.linear_acceleration) > rule.blow_g * GRAVITY)
-        lies = now - self._rest_since >= rule.rest_s
-        stands = now - self._upright_since >= rule.upright_s
-        under_way = (phase == FallPhase.FALLING) | (phase == FallPhase.IMPACT)
-        alarm = (phase == FallPhase.NORMAL) & (self._beyond >= rule.readings)
-        hit = (phase == FallPhase.FALLING) & blow
-        down = under_way & lies & (tilt > rule.threshold_rad)
-        phase = np.where(hit, FallPhase.IMPACT, np.where(alarm, FallPhase.FALLING, phase))
-        return np.where(stands, FallPhase.NORMAL, np.where(down, FallPhase.DOWN, phase))
+    def _estimate(self, use: NDArray[np.int64]) -> FallEstimate:
+        state = self._state
+        attitude, balance = state.attitude, state.balance
+        down, toward = attitude.down, balance.toward
+        # Rate of the turn about the horizontal axis that tips the robot to that side.
+        velocity = dot(attitude.rate, cross(toward, down))
+        falling = state.phase == FallPhase.FALLING
+        remaining = height = velocity * np.nan
+        side = np.arctan2(-toward[1], toward[0])
+        if state.phase.any():
+            remaining = np.where(falling, time_to_impact(balance, velocity), np.nan)
+            height = np.where(state.phase > 0, clearance(balance.stance, down), np.nan)
+            side = np.where(state.phase > 0, _side(attitude, balance, remaining), side)
+        return FallEstimate(
+            phase=state.phase.T, tilt=attitude.tilt, margin=balance.margin.T,
+            fall_angle=side.T, fall_velocity=velocity.T,
+            fast=(velocity > self.rule.fast_rad_s).T, time_to_impact=remaining.T,
+            clearance=height.T, gravity=attitude.gravity, use=use.T,
+            angular_velocity=np.array(attitude.rate).T, specific_force=np.array(attitude.force).T,
+        )  # fmt: skip
 
 
-def time_to_impact(
-    tilt: Array, velocity: Array, *, frequency_rad_s: float = 5.3, contact_rad: float = 1.2
-) -> Array:
-    """Time until a part other than the feet touches the floor, s, (...); NaN if it never does.
+def _begin(reading: SensorReading, settle_s: float) -> _State:
+    attitude = Attitude.start(reading)
+    now = attitude.time_s
+    never = now + np.inf
+    balance = Balance.of(reading.position, attitude, None, now)
+    normal = np.zeros_like(now, dtype=np.int64)
+    return _State(attitude, balance, normal, never, never, never, now + settle_s)
+
+
+def _side(attitude: Attitude, balance: Balance, remaining_s: Array) -> Array:
+    """Which side will be down at the contact, rad: 0 front, right positive.
+
+    First the side that the capture point says; once the body has tipped over, the side that it
+    lies on already. Meanwhile it goes on turning about the vertical.
+    """
+    turned = np.arctan2(balance.lean, balance.height) / _TIPPED_RAD
+    turned = np.minimum(np.maximum(turned, 0.0), 1.0)
+    (ux, uy, _), (gx, gy, _) = balance.toward, attitude.down
+    x, y = ((1 - turned) * u + turned * g for u, g in ((ux, gx), (uy, gy)))
+    spin = -dot(attitude.rate, attitude.down)
+    angle = np.arctan2(-y, x) + np.where(remaining_s > 0, _SPIN_KEPT * spin * remaining_s, 0.0)
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def time_to_impact(balance: Balance, velocity: Array) -> Array:
+    """Time until a part other than the feet touches the floor, s; shape of the components.
 
     The robot as an inverted pendulum on the edge of its foot: tilt'' = frequency^2 sin(tilt).
+    While its centre of mass is still above the sole, the push goes on rather than gravity; it
+    counts as above the edge.
 
     Args:
-        tilt: rad, (...).
-        velocity: rate of the tilt, rad/s, (...).
-        frequency_rad_s: sqrt(m g h / I) of the OP3 standing straight: 3.15 kg, centre of mass at
-            0.27 m, 0.30 kg m^2 about the edge.
-        contact_rad: tilt at the first contact; 0.9 to 1.5 in simulated falls to all sides.
+        balance: where the centre of mass is and how fast it goes.
+        velocity: rate of the tilt, rad/s.
     """
+    lean, height = balance.lean, balance.height
+    length = np.maximum((lean * lean + height * height) ** 0.5, _LEAST_LENGTH_M)
+    tilt = np.minimum(np.maximum(np.arctan2(lean, height), 0.0), _CONTACT_RAD)
+    velocity = np.maximum(np.maximum(velocity, balance.speed / length), 0.05)
+    twice = 2 * _INERTIA * GRAVITY / length  # frequency squared, doubled
     # Energy gives the speed at every tilt, and the time is the integral of 1 / speed. The tilts
     # go with u squared, since from rest the speed begins like a square root.
-    span = np.maximum(contact_rad - tilt, 0.0)[..., None]
-    u = (1 + _NODES) / 2
-    energy = velocity**2 + 2 * frequency_rad_s**2 * np.cos(tilt)
-    squared = energy[..., None] - 2 * frequency_rad_s**2 * np.cos(tilt[..., None] + span * u**2)
-    reaches = (velocity >= 0) & (squared > 0).all(axis=-1) | (span[..., 0] == 0)
-    speed = np.sqrt(np.where(squared > 0, squared, np.inf))
-    return np.where(reaches, (span * u * _WEIGHTS / speed).sum(axis=-1), np.nan)
-
-
-def _tilt_rate(gravity: Array, angular_velocity: Array) -> Array:
-    """Rate of the tilt from gravity in the body (..., 3) and the gyro (..., 3), rad/s.
-
-    cos(tilt) = -g_z and dg/dt = g x omega, hence the rate is (g x omega)_z / sin(tilt).
-    """
-    (gx, gy), (wx, wy) = (np.moveaxis(v[..., :2], -1, 0) for v in (gravity, angular_velocity))
-    across, sine = gx * wy - gy * wx, np.sqrt(gx * gx + gy * gy)
-    # Upright every rotation tilts: there is no direction of lean yet to project on.
-    return np.where(sine > 0.02, across / np.maximum(sine, 0.02), _norm(angular_velocity[..., :2]))
-
-
-def _norm(vector: Array) -> Array:
-    return np.sqrt((vector * vector).sum(axis=-1))
+    span = _CONTACT_RAD - tilt
+    energy = velocity**2 + twice * np.cos(tilt)
+    column = (-1, *(1,) * np.ndim(tilt))
+    u, weights = ((1 + _NODES) / 2).reshape(column), _WEIGHTS.reshape(column)
+    speed = np.sqrt(energy - twice * np.cos(tilt + span * u * u))
+    return span * (weights * u / speed).sum(axis=0)

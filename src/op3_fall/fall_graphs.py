@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from op3_fall.fall_detection import FallRule
+
 __all__ = ["COMPLIANT", "ENVELOPE_S", "STIFF", "STYLE", "Curve", "EnvelopePanel", "FallPicture",
            "draw_envelopes", "draw_fall", "save"]  # fmt: skip
 
@@ -36,6 +38,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.edgecolor": "none",
     "legend.framealpha": 0.9,
 }  # fmt: skip
+_MARGIN_CM = (-12.0, 20.0)
+"""From the middle of the soles to a fall that nothing saves; what is beyond is cut off."""
 ENVELOPE_S = (-0.3, 1.8)
 """The envelopes' time before and after the impact, s."""
 
@@ -67,6 +71,8 @@ class FallPicture:
     scales: tuple[Curve, Curve] | None = None
     """Stiffness and damping."""
     tilt_rad: Curve | None = None
+    margin_m: Curve | None = None
+    """How far the capture point is outside of the soles."""
     head_acceleration_g: Curve | None = None
     """Ground truth."""
     head_contact_s: float = np.nan
@@ -89,13 +95,14 @@ def draw_fall(path: Path, fall: FallPicture) -> None:
         (3, _draw_load, fall.load_n_m),
         (1, _draw_scales, fall.scales),
         (1.2, _draw_tilt, fall.tilt_rad),
+        (1.2, _draw_margin, fall.margin_m),
         (1.2, _draw_head, fall.head_acceleration_g),
     ):
         if known is not None:
             panels.append((share, draw))
     panels = panels or [(3, _draw_angles)]
     with mpl.rc_context(STYLE):
-        figure = Figure((7.2, 5.6), layout="constrained")
+        figure = Figure((7.2, 6.4), layout="constrained")
         shares = [share for share, _ in panels]
         rows = figure.subplots(len(panels), 1, sharex=True, height_ratios=shares, squeeze=False)
         for axes, (_, draw) in zip(rows[:, 0], panels, strict=True):
@@ -143,6 +150,17 @@ def _draw_tilt(axes: Axes, fall: FallPicture) -> None:
     assert fall.tilt_rad
     axes.plot(fall.tilt_rad.times_s, np.degrees(fall.tilt_rad.values), color="k", lw=1)
     axes.set(ylabel="tilt (deg)", ylim=(0, None))
+
+
+def _draw_margin(axes: Axes, fall: FallPicture) -> None:
+    assert fall.margin_m
+    centimetres = np.clip(100 * fall.margin_m.values, *_MARGIN_CM)
+    axes.plot(fall.margin_m.times_s, centimetres, color="k", lw=1)
+    alarm_cm = 100 * FallRule().margin_m
+    axes.axhline(alarm_cm, color=EVENTS[0][2], lw=1, ls="--", label=f"alarm at {alarm_cm:g} cm, "
+                 "the default")  # fmt: skip
+    axes.set(ylabel="capture point\noutside (cm)", ylim=_MARGIN_CM)
+    axes.legend(fontsize=7, loc="lower right")
 
 
 def _draw_head(axes: Axes, fall: FallPicture) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gain schedule of one robot, fall after fall: what the gain scheduler node runs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -16,7 +16,6 @@ from op3_fall.compliance import (
 )
 from op3_fall.controller import pose_error
 from op3_fall.errors import BadInputError
-from op3_fall.fall_detection import FallPhase
 from op3_fall.robot import Servo
 from op3_fall.settings import Settings, choice, setting
 from op3_fall.signals import FallEstimate, ImpactEstimate
@@ -26,8 +25,7 @@ __all__ = ["GainConfig", "GainPhase", "GainSchedule", "Scales"]
 Array = NDArray[np.float64]
 _LEAD_S = 0.1
 """The policy's targets lead from the measured pose to its goal within this time of the alarm;
-before, the goal that the driver reports is not yet the pose that counts as reached, and what is
-felt is of an earlier fall or of the take-over: no part can reach the floor so soon."""
+before, the goal that the driver reports is not yet the pose that counts as reached."""
 
 
 class GainPhase(IntEnum):
@@ -128,7 +126,6 @@ class GainSchedule:
         """What holds while a fault or the e-stop lasts."""
         self._posture: Array | None = None
         self._alarm_s = np.inf
-        self._felt_before = np.array(0)
         self.change(gains, compliance)
 
     def change(self, gains: GainConfig, compliance: ComplianceConfig) -> None:
@@ -176,10 +173,6 @@ class GainSchedule:
         error = np.inf
         if self._posture is not None and time_s - self._alarm_s >= _LEAD_S:
             error = float(pose_error(position, goal, self._posture))
-        else:
-            self._felt_before = impact.count
-        felt = replace(impact, count=impact.count - self._felt_before)
-        impact = _without_effort(felt, fall) if np.isnan(impact.torque_load) else felt
         stiffness, damping = self._schedule.step(np.array(time_s), np.array(error), impact)
         phase = Phase(int(self._schedule.phase))
         if not falling and self._posture is not None and phase in (Phase.STIFF, Phase.DONE):
@@ -194,9 +187,3 @@ class GainSchedule:
             soft = self._compliance
             return Scales(GainPhase.SOFT, soft.stiffness_scale, soft.damping_scale)
         return Scales(GainPhase(phase), stiffness, damping)
-
-
-def _without_effort(impact: ImpactEstimate, fall: FallEstimate) -> ImpactEstimate:
-    """No torques to judge by: the load has subsided when the robot lies still."""
-    load = np.array(0.0 if int(fall.phase) == FallPhase.DOWN else np.inf)
-    return replace(impact, torque_load=load, count=np.array(1))

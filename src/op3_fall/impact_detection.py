@@ -1,77 +1,161 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feel an impact: torques that change suddenly without a command that explains it.
+"""Feel an impact: a blow through the gears that neither a command nor a foot explains.
 
-The sum of |torque| alone hardly moves when an impact turns some joints' torque around while others
-rise, so the spike is the change of each joint's torque from one reading to the next, summed up.
+What a motor's torque does not spend on its own rotor goes through its gears to the robot:
+`torque - armature * acceleration`. A command changes torque and acceleration together, and the
+difference stays; a blow changes what the gears carry. The joints of arms and head are listened to:
+those of the legs feel every step of the feet. Without effort readings gyro and accelerometer
+listen. Either counts only while a part other than the feet is near the floor.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall import robot
+from op3_fall.fall_detection import ROUNDING_S, FallPhase
+from op3_fall.rows import choose
 from op3_fall.settings import Settings, setting
-from op3_fall.signals import ImpactEstimate, JointCommand, SensorReading
+from op3_fall.signals import FallEstimate, ImpactEstimate, ImpactSense, ReadingUse, SensorReading
+from op3_fall.vectors import Vector, components, length, minus
 
-__all__ = ["ImpactDetector", "SpikeRule"]
+__all__ = ["ImpactDetector", "ImpactRule"]
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_FREE = np.array([robot.JOINT_INDEX[joint] for joint in (*robot.HEAD, *robot.ARMS)])
+"""Joints that no contact of the feet with the floor loads."""
 
 
 @dataclass(frozen=True)
-class SpikeRule(Settings):
-    """When a spike in the torque load is an impact."""
+class ImpactRule(Settings):
+    """When a blow is an impact, and when it is over."""
 
-    spike_n_m: float = setting(4.5, 0.0, 100.0, unit="N m")
-    """Sum of |change of torque| from one reading to the next, N m."""
-    deaf_after_command_s: float = setting(0.15, 0.0, 2.0, unit="s")
-    """A step of the goal makes a spike of its own; not heard for this long, s."""
-    deaf_after_gains_s: float = setting(0.04, 0.0, 2.0, unit="s")
-    """So does a step of the gains while the joints move, but it is over sooner, s."""
-    gain_step: float = setting(0.2, 0.0, 10.0)
-    """A P gain that changes by more than this share is such a step; the slow ramp back is not."""
-    goal_step_rad: float = setting(0.1, 0.0, 60.0, unit="rad")
-    """Goals that jump by more than this, summed over the joints, are such a step: 1.9 N m."""
+    gear_n_m: float = setting(2.0, 0.0, 100.0, unit="N m")
+    """Change of the torque through the gears from one reading to the next, summed over the joints
+    of arms and head, N m; free fall and commands make 1."""
+    turn_rad_s: float = setting(2.5, 0.0, 35.0, unit="rad/s")
+    """Or: jump of the angular velocity, rad/s."""
+    stock_turn_rad_s: float = setting(0.7, 0.0, 35.0, unit="rad/s")
+    """The same while there are no effort readings, rad/s."""
+    stock_force_m_s2: float = setting(10.0, 0.0, 40.0, unit="m/s^2")
+    """Or, without effort readings: jump of the specific force, m/s^2."""
+    near_m: float = setting(0.02, -0.1, 1.0, unit="m")
+    """A blow counts while a part other than the feet is this near to the floor, m."""
     refractory_s: float = setting(0.06, 0.0, 2.0, unit="s")
-    """Spikes closer than this to an onset belong to the same impact."""
+    """Blows closer than this to the last belong to the same impact, s."""
+    subsided_n_m: float = setting(6.0, 0.0, 100.0, unit="N m")
+    """The load has subsided when it stays below this total torque, N m."""
+    subsided_rad_s: float = setting(0.5, 0.0, 35.0, unit="rad/s")
+    """Without effort: when the robot turns slower than this, rad/s."""
+    subsided_s: float = setting(0.2, 0.0, 60.0, unit="s")
+    """For this long, s."""
+
+
+class _State(NamedTuple):
+    """What is known after a reading; arrays have the shape of `time_s.T`, joints come first."""
+
+    time_s: Array
+    velocity: Array
+    """Of the free joints, rad/s, (8, ...)."""
+    carried: Array
+    """Torque through their gears, N m, (8, ...)."""
+    turning: Vector
+    """Angular velocity, rad/s."""
+    force: Vector
+    """Specific force, m/s^2."""
+    has_effort: Flags
+    """An effort has been other than zero."""
+    count: NDArray[np.int64]
+    sense: NDArray[np.int64]
+    peak: Array
+    blow_s: Array
+    """Time of the latest blow."""
+    calm_since: Array
 
 
 class ImpactDetector:
-    """Runs the rule on a stream of readings and of the commands that were sent."""
+    """Runs the rule on a stream of readings of any leading shape."""
 
     def __init__(
-        self, first: SensorReading, servo: robot.Servo, rule: SpikeRule | None = None
+        self, first: SensorReading, servo: robot.Servo, rule: ImpactRule | None = None
     ) -> None:
         """Start from a reading (...) of a robot at rest."""
-        self.rule = rule or SpikeRule()
+        self.rule = rule or ImpactRule()
         self._servo = servo
-        self._torque = self._torques(first)
-        self._goal = first.position
-        self._p_gain = np.full(np.shape(first.position), servo.NOMINAL_P)
-        shape = np.shape(first.time_s)
-        self._deaf_until = np.zeros(shape)
-        self._count = np.zeros(shape, dtype=np.int64)
+        now = first.time_s.T[()]
+        none = np.zeros_like(now, dtype=np.int64)[()]
+        self._state = _State(
+            time_s=now, velocity=first.velocity.T[_FREE], carried=self._torque(first),
+            turning=components(first.angular_velocity),
+            force=components(first.linear_acceleration),
+            has_effort=none > 0, count=none, sense=none, peak=now * np.nan, blow_s=now - np.inf,
+            calm_since=now + np.inf,
+        )  # fmt: skip
 
-    def _torques(self, reading: SensorReading) -> Array:
-        return reading.effort / self._servo.effort_per_n_m
+    def _torque(self, reading: SensorReading) -> Array:
+        return reading.effort.T[_FREE] / self._servo.effort_per_n_m
 
-    def expect(self, command: JointCommand, time_s: Array) -> None:
-        """Tell which command goes out at `time_s` (...), so that its own spike is not heard."""
-        goal = np.abs(command.position - self._goal).sum(axis=-1) > self.rule.goal_step_rad
-        gains = (np.abs(command.p_gain / self._p_gain - 1) > self.rule.gain_step).any(axis=-1)
-        deaf_s = np.where(gains, self.rule.deaf_after_gains_s, 0.0)
-        deaf_s = np.where(goal, self.rule.deaf_after_command_s, deaf_s)
-        self._deaf_until = np.maximum(self._deaf_until, time_s + deaf_s)
-        self._goal, self._p_gain = command.position, np.maximum(command.p_gain, 1)
+    def step(self, reading: SensorReading, fall: FallEstimate) -> ImpactEstimate:
+        """Take one reading (...) in, and what the fall detector makes of it.
 
-    def step(self, reading: SensorReading) -> ImpactEstimate:
-        """Take one reading (...) in."""
-        torque = self._torques(reading)
-        spike = np.abs(torque - self._torque).sum(axis=-1)
-        onset = (spike > self.rule.spike_n_m) & (reading.time_s > self._deaf_until)
-        until = reading.time_s + self.rule.refractory_s
-        self._deaf_until = np.where(onset, until, self._deaf_until)
-        self._count = self._count + onset
-        self._torque = torque
-        return ImpactEstimate(np.abs(torque).sum(axis=-1), spike, onset, self._count)
+        A reading that the fall detector did not use is no onset either.
+        """
+        old, use = self._state, fall.use.T
+        if not use.any():
+            self._state, load, gear, onset = self._advance(reading, fall)
+        else:
+            with np.errstate(all="ignore"):  # of readings that are not used
+                new, load, gear, onset = self._advance(reading, fall)
+            onset = onset & (use == ReadingUse.USED)
+            unread = (use == ReadingUse.REPEATED) | (use == ReadingUse.NOT_FINITE)
+            self._state = choose(unread, old, new)
+        state, over = self._state, fall.phase.T >= FallPhase.IMPACT
+        # Reached without an impact too: whoever lies at rest bears no load of one.
+        subsided = over & (state.time_s - state.calm_since >= self.rule.subsided_s - ROUNDING_S)
+        return ImpactEstimate(
+            torque_load=load.T, spike=gear.T, onset=onset.T, count=state.count.T,
+            sense=state.sense.T, peak=state.peak.T, subsided=subsided.T,
+        )  # fmt: skip
+
+    def _advance(
+        self, reading: SensorReading, fall: FallEstimate
+    ) -> tuple[_State, Array, Array, Flags]:
+        """The state after a reading, load and spike with NaN for no effort, and the onset."""
+        rule, old, servo = self.rule, self._state, self._servo
+        now, velocity = reading.time_s.T[()], reading.velocity.T[_FREE]
+        rotors = servo.ARMATURE_KG_M2 / np.maximum(now - old.time_s, 1e-4)
+        carried = self._torque(reading) - rotors * (velocity - old.velocity)
+        gear = np.abs(carried - old.carried).sum(axis=0)
+        load = np.abs(reading.effort).sum(axis=-1).T / servo.effort_per_n_m
+        has_effort = old.has_effort | (load > 0)
+        turning, force = components(fall.angular_velocity), components(fall.specific_force)
+        told_load, told_gear = (np.where(has_effort, v, np.nan)[()] for v in (load, gear))
+        peak = np.fmax(old.peak, told_load + 0 * old.peak)
+        if not fall.phase.any():
+            new = _State(now, velocity, carried, turning, force, has_effort, old.count, old.sense,
+                         peak, old.blow_s, now + np.inf)  # fmt: skip
+            return new, told_load, told_gear, has_effort & False
+        torn = has_effort & (gear > rule.gear_n_m) & np.isfinite(gear)
+        turn = length(minus(turning, old.turning))
+        turned = turn > np.where(has_effort, rule.turn_rad_s, rule.stock_turn_rad_s)
+        jolted = ~has_effort & (length(minus(force, old.force)) > rule.stock_force_m_s2)
+        near = rule.near_m > fall.clearance.T
+        blow = near & (torn | turned | jolted)
+        onset = blow & (now - old.blow_s > rule.refractory_s)
+        sense = np.where(torn, ImpactSense.TORQUE, ImpactSense.INERTIAL)
+        calm = np.where(
+            has_effort, load < rule.subsided_n_m, length(turning) < rule.subsided_rad_s
+        )
+        counts = calm & ~blow & (fall.phase.T > FallPhase.NORMAL)
+        new = _State(
+            now, velocity, carried, turning, force, has_effort, old.count + onset,
+            np.where(onset, sense, old.sense),
+            np.where(onset, told_load, peak),
+            np.where(blow, now, old.blow_s),
+            np.where(counts, np.minimum(old.calm_since, now), np.inf),
+        )  # fmt: skip
+        return new, told_load, told_gear, onset

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The physics of n robots on mjbatch: start states, pushes, servos, one physics step."""
-
-from typing import NamedTuple
+"""The physics of n robots on mjbatch: start states, servos, one physics step."""
 
 import mjbatch
 import mujoco
@@ -9,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall import robot
+from op3_fall.forces import OutsideForces
 from op3_fall.model import Op3Model
 from op3_fall.scenarios import Scenario
 from op3_fall.signals import JointCommand
@@ -23,16 +22,6 @@ _BAD = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjW
                          mujoco.mjtWarning.mjWARN_BADQACC)]  # fmt: skip
 
 
-class _Push(NamedTuple):
-    """A push of one simulation that was asked for while it ran."""
-
-    row: int
-    body: int
-    force: Array
-    """N, world, (3,)."""
-    until_s: float
-
-
 class Physics:
     """N robots without sensors or driver: state in, one physics step at a time."""
 
@@ -43,14 +32,12 @@ class Physics:
         self.dt_s = float(model.mj.opt.timestep)
         self.batch = batch = mjbatch.Batch(model.mj, n, threads)
         self._data = mujoco.MjData(model.mj)  # scratch for start heights
-        self._push_force, self._pushing = np.zeros((n, 3)), np.zeros(n, dtype=bool)
-        self._push_from_s, self._push_until_s = np.zeros(n), np.zeros(n)
-        self._added_pushes: list[_Push] = []
         self._strength = np.ones(n)
         self.torque = np.zeros((n, robot.NUM_JOINTS))
         """Torque that the motor currents made in the last step, N m, (n, 20)."""
-        self.qpos, self._qvel = batch.bind("qpos"), batch.bind("qvel")
-        self._ctrl, self._push = batch.bind("ctrl"), batch.bind("xfrc_applied")
+        self.qpos, self.qvel = batch.bind("qpos"), batch.bind("qvel")
+        self._ctrl = batch.bind("ctrl")
+        self.forces = OutsideForces(model, batch.bind("xfrc_applied"), self.dt_s)
         self._force, self._sensordata = batch.bind("actuator_force"), batch.bind("sensordata")
         self._warning_counts = batch.bind("warning")
         self._gain, self._bias = batch.expand("actuator_gainprm"), batch.expand("actuator_biasprm")
@@ -73,13 +60,8 @@ class Physics:
         self.qpos[np.ix_(rows, self.model.qpos_index)] = scenario.position
         self._strength[rows] = scenario.strength
         self.write_servos(rows, command)
-        self._push[rows] = 0.0
-        self._added_pushes = [push for push in self._added_pushes if push.row not in rows]
+        self.forces.reset(scenario, rows)
         self.batch.forward(rows)
-        self._push_force[rows], self._pushing[rows] = scenario.push_force, False
-        # Half a step of tolerance: a push of 0.1 s must not last 51 steps by rounding.
-        self._push_from_s[rows] = scenario.push_start_s - self.dt_s / 2
-        self._push_until_s[rows] = scenario.push_start_s + scenario.push_duration_s - self.dt_s / 2
         self.torque[rows] = self._force[np.ix_(rows, self.model.actuator_index)]
 
     def _vary_model(self, rows: Rows, scenario: Scenario) -> None:
@@ -120,63 +102,24 @@ class Physics:
             heights[k] = -low.min()
         return heights
 
-    def push(self, rows: Rows, body: int, force: Array, until_s: Array) -> None:
-        """Push `body` at its centre of mass from the next step on, on top of all other pushes.
-
-        Args:
-            rows: simulations, (k,).
-            body: index in the model.
-            force: N, in the world, (3,).
-            until_s: when it ends in each simulation's own time, (k,).
-        """
-        for row, end in zip(rows, until_s - self.dt_s / 2, strict=True):
-            self._added_pushes.append(_Push(int(row), body, force, float(end)))
-            self._push[row, body, :3] += force
-
-    def _end_pushes(self, time_s: Array) -> None:
-        lasting = [push for push in self._added_pushes if time_s[push.row] < push.until_s]
-        if len(lasting) < len(self._added_pushes):
-            bodies = {push.body for push in self._added_pushes}
-            self._added_pushes = lasting
-            self._apply_pushes(bodies)
-
-    def _apply_pushes(self, bodies: set[int]) -> None:
-        """Write the forces on `bodies` anew, from all pushes there are."""
-        for body in bodies:
-            scheduled = self._pushing[:, None] & (body == self.model.head_id)
-            self._push[:, body, :3] = np.where(scheduled, self._push_force, 0.0)
-        for push in self._added_pushes:
-            if push.body in bodies:
-                self._push[push.row, push.body, :3] += push.force
-
     def begin(self) -> None:
         """Call before a run of steps, as the state may have been written from outside."""
-        self._velocity = self._qvel[:, self.model.dof_index]
+        self._velocity = self.qvel[:, self.model.dof_index]
 
     def step(self, time_s: Array, asleep: NDArray[np.bool_]) -> PhysicsFrame:
         """One physics step of all but those `asleep` (n,), from `time_s` (n,) on."""
-        if self._added_pushes:
-            self._end_pushes(time_s)
-        pushing = (time_s >= self._push_from_s) & (time_s < self._push_until_s)
-        if (pushing != self._pushing).any():
-            self._pushing = pushing
-            self._apply_pushes({self.model.head_id})
+        self.forces.update(time_s)
         self.batch.step(np.nonzero(~asleep)[0] if asleep.any() else None)
         return self._observe()
 
     def _observe(self) -> PhysicsFrame:
         """What happened in the physics step that has just been made."""
-        before, self._velocity = self._velocity, self._qvel[:, self.model.dof_index]
+        before, self._velocity = self._velocity, self.qvel[:, self.model.dof_index]
         drive = self._force[:, self.model.actuator_index]
         # Velocity after the step: implicitfast damps with it, so torques and momenta agree.
         self.torque = drive - self._back_emf_damping * self._velocity
         rotor = self.servo.ARMATURE_KG_M2 * (self._velocity - before) / self.dt_s
-        vectors = self._sensordata[:, self._vectors]
-        for parts, columns in self._added:
-            vectors[:, :, parts] += self._sensordata[:, columns]
-        vectors *= vectors
-        # Term by term: no BLAS, whose result may depend on the batch.
-        length = np.sqrt(vectors[:, 0] + vectors[:, 1] + vectors[:, 2])
+        length = self._lengths()
         return PhysicsFrame(
             torque=self.torque,
             gear_load=self.torque - rotor,
@@ -185,6 +128,15 @@ class Physics:
             head_speed=length[:, -2],
             head_acceleration=length[:, -1],
         )
+
+    def _lengths(self) -> Array:
+        """Size of the floor force on each part, then head speed and acceleration, (n, 16)."""
+        vectors = self._sensordata[:, self._vectors]
+        for parts, columns in self._added:
+            vectors[:, :, parts] += self._sensordata[:, columns]
+        vectors *= vectors
+        # Term by term: no BLAS, whose result may depend on the batch.
+        return np.sqrt(vectors[:, 0] + vectors[:, 1] + vectors[:, 2])
 
     def write_servos(self, rows: Rows | slice, written: JointCommand) -> None:
         """Registers (k, 20) to MuJoCo: kp and kv of the actuator, duty cap as its force range."""
@@ -209,7 +161,17 @@ class Physics:
     @property
     def joints(self) -> tuple[Array, Array]:
         """Angles in rad and velocities in rad/s, (n, 20) each."""
-        return self.qpos[:, self.model.qpos_index], self._qvel[:, self.model.dof_index]
+        return self.qpos[:, self.model.qpos_index], self.qvel[:, self.model.dof_index]
+
+    @property
+    def floor_force(self) -> Array:
+        """Size of the floor's force on each part, N, (n, 14)."""
+        return self._lengths()[:, :-2]
+
+    @property
+    def torso_velocity(self) -> Array:
+        """Velocity of the torso's origin in the world, m/s, (n, 3)."""
+        return self.qvel[:, :3].copy()
 
     @property
     def com(self) -> Array:

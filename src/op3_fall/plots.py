@@ -40,6 +40,7 @@ def plot_fall(path: Path, run: FallRun, k: int, title: str, push_s: tuple[float,
         load_peak_n_m=Curve(t, log["torque_load_peak_n_m"]),
         push_s=push_s, contact_s=truth.impact_s[k],
         scales=(Curve(t, log["stiffness_scale"]), Curve(t, log["damping_scale"])),
+        margin_m=Curve(t, log["margin_m"]),
         head_acceleration_g=Curve(t, log["head_acceleration_m_s2"] / GRAVITY),
         head_contact_s=truth.first_contact_s[k, PARTS.index("head")],
     ))  # fmt: skip

@@ -22,6 +22,7 @@ VOLTAGE_TOLERANCE = 0.1
 _WIDTHS = {
     "position": (20,), "velocity": (20,), "effort": (20,), "p_gain": (20,), "d_gain": (20,),
     "goal_pwm": (20,), "angular_velocity": (3,), "linear_acceleration": (3,), "gravity": (3,),
+    "specific_force": (3,),
     "orientation": (4,),
 }  # fmt: skip
 

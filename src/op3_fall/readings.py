@@ -95,8 +95,6 @@ class ReadingAssembler:
 
     def __init__(self) -> None:
         """Nothing has come yet."""
-        self.effort_available = False
-        """An effort has been other than zero: the driver reads present_current."""
         self._imu: _Imu | None = None
         self._waiting: _Joints | None = None
         self._joints_s: float | None = None
@@ -147,7 +145,6 @@ class ReadingAssembler:
             BadInputError: joints are missing, unknown or double, or lengths differ.
         """
         new = _Joints(time_s, *self._order.columns(names, position, velocity, effort))
-        self.effort_available |= bool(np.any(np.nan_to_num(new.effort)))
         last_s, self._joints_s = self._joints_s, time_s
         if time_s == last_s:
             return None

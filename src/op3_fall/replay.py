@@ -136,6 +136,13 @@ def _load_curve(log: TorqueLog, values: str) -> Curve | None:
     return Curve(load.times_s, rows)
 
 
+def _margin_curve(log: TorqueLog) -> Curve | None:
+    """Of the capture point; None where the detector did not tell it, as in older logs."""
+    if log.fall is None or not np.isfinite(log.fall.margin).any():
+        return None
+    return Curve(log.fall.times_s, log.fall.margin)
+
+
 def _picture(title: str, log: TorqueLog, tilt: Curve | None) -> FallPicture:
     gains, joints, events = log.gains, log.joints, log.events()
     start, end = float(joints.times_s[0]), float(joints.times_s[-1])
@@ -148,6 +155,7 @@ def _picture(title: str, log: TorqueLog, tilt: Curve | None) -> FallPicture:
         scales=gains and (Curve(gains.times_s, gains.stiffness_scale),
                           Curve(gains.times_s, gains.damping_scale)),
         tilt_rad=tilt,
+        margin_m=_margin_curve(log),
         angles_rad=Curve(joints.times_s, joints.position),
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Literal
 import tyro
 
 from op3_fall.bringup import Process, environment, parameter_file, supervise
+from op3_fall.detector_file import SHIPPED, load_detector
 from op3_fall.errors import BadInputError, check_range
 from op3_fall.resources import resource
 
@@ -29,6 +30,8 @@ class _Common:
     """Folder of the torque log (rosbag2, MCAP) to write; empty: none."""
     composed: bool = False
     """All nodes in one process instead of one each: less latency, but one crash ends all."""
+    detector: Path | None = None
+    """ROS parameter file of the detectors in place of config/detector.yaml."""
     params: Path | None = None
     """ROS parameter file, on top of the shipped one."""
 
@@ -118,7 +121,8 @@ def run_ros(args: RosSim | RosRobot) -> int:
     """
     _check(args)
     sim = isinstance(args, RosSim)
-    files = [resource(f"config/{'sim' if sim else 'robot'}.yaml")]
+    files = [args.detector or resource(SHIPPED)]
+    files += [resource(f"config/{'sim' if sim else 'robot'}.yaml")]
     files += [args.params] if args.params else []
     names = ["sim"] if sim else []
     names += ["fall_detector", "gain_scheduler", "policy"] + ["recorder"] * bool(args.record)
@@ -178,6 +182,7 @@ def _check(args: RosSim | RosRobot) -> None:
     for path, what in ((args.policy, "policy"), (args.params, "parameter file")):
         if path and not Path(path).is_file():
             raise BadInputError(f"{what} '{path}' is no file; allowed is one; correct the path")
+    load_detector(args.detector)
     if args.record and Path(args.record).exists():
         raise BadInputError(
             f"'{args.record}' exists already; allowed is a folder that does not; remove it or "

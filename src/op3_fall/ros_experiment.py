@@ -8,6 +8,7 @@ from typing import Any
 from op3_fall import results
 from op3_fall.bringup import STOP_ORDER, Process, environment, parameter_file, supervise
 from op3_fall.compliance import ComplianceConfig
+from op3_fall.detector_file import SHIPPED, load_detector
 from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.experiment import MODES, Experiment
 from op3_fall.replay import plot_bags
@@ -48,7 +49,8 @@ def run_ros_experiment(
 
 
 def _check(experiment: Experiment) -> None:
-    """What the nodes cannot be told."""
+    """What the nodes cannot be told, or would refuse."""
+    load_detector(experiment.detector)
     for name, given in (("--goal", experiment.goal), ("--video", experiment.video),
                         ("--render human", experiment.render == "human")):  # fmt: skip
         if given:
@@ -59,7 +61,7 @@ def _check(experiment: Experiment) -> None:
 
 def _fall(experiment: Experiment, k: int, bag: Path) -> None:
     """Fall `k`, from 0: the graph comes up, the robot is pushed, the graph ends."""
-    files = [resource("config/sim.yaml")]
+    files = [experiment.detector or resource(SHIPPED), resource("config/sim.yaml")]
     with parameter_file(files, _parameters(experiment, k, bag)) as ros_arguments:
         graph = Process("composed", (",".join(STOP_ORDER), *ros_arguments))
         status = supervise([graph], environment(local=True))

@@ -14,6 +14,8 @@ __all__ = ["PushSpec", "Scenario", "pushed_stand"]
 
 Array = NDArray[np.float64]
 
+MAX_LATENCY_S = 1.0
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -24,7 +26,7 @@ class Scenario:
     orientation: Array
     """Torso attitude wxyz at the start, (n, 4)."""
     push_force: Array
-    """Force on the head in the world frame, N, (n, 3)."""
+    """Force on `push_part` in the world frame, N, (n, 3)."""
     push_start_s: Array
     """(n,)."""
     push_duration_s: Array
@@ -35,6 +37,38 @@ class Scenario:
     """Sliding friction coefficient of the floor, (n,); NaN keeps the model's."""
     strength: Array
     """Factor on the servos' stall torque, (n,)."""
+    push_part: NDArray[np.int64]
+    """Index into `robot.PARTS` of the part that is pushed, at the centre of mass of its first
+    link (of the head: of the link that head_tilt moves), (n,)."""
+    gyro_bias: Array
+    """What is added to each angular velocity, rad/s, (n, 3)."""
+    accelerometer_bias: Array
+    """What is added to each specific force, m/s^2, (n, 3)."""
+    gyro_noise: Array
+    """Standard deviation of the white noise on each angular velocity that the driver gets from
+    the inertial chip, before the driver's filter and the registers, rad/s, (n,)."""
+    accelerometer_noise: Array
+    """The same of each specific force, m/s^2, (n,)."""
+    imu_mounting: Array
+    """Attitude wxyz of the inertial chip in the torso, (n, 4); identity if it sits straight."""
+    noise_seed: NDArray[np.int64]
+    """Stream of the noise; simulations that share it have the same noise, (n,)."""
+    latency_s: Array
+    """Time that a command needs on top of the nominal timing, s, rounded to driver cycles of
+    8 ms, (n,)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would end in a wrong command or a wrong link.
+
+        Raises:
+            BadInputError: with the value, the range and the remedy.
+        """
+        for values, name, high, unit in (
+            (self.push_part, "index of the pushed part", len(robot.PARTS) - 1, ""),
+            (self.latency_s, "command latency", MAX_LATENCY_S, "s"),
+        ):
+            for value in (values.min(initial=0), values.max(initial=0)):
+                check_range(name, float(value), 0, high, unit=unit)
 
     @classmethod
     def standing(cls, n: int = 1, pose: ArrayLike = robot.POSES["stand"]) -> Self:
@@ -48,6 +82,14 @@ class Scenario:
             mass_scale=np.ones((n, len(robot.PARTS))),
             friction=np.full(n, np.nan),
             strength=np.ones(n),
+            push_part=np.full(n, robot.PARTS.index("head")),
+            gyro_bias=np.zeros((n, 3)),
+            accelerometer_bias=np.zeros((n, 3)),
+            gyro_noise=np.zeros(n),
+            accelerometer_noise=np.zeros(n),
+            imu_mounting=np.tile([1.0, 0.0, 0.0, 0.0], (n, 1)),
+            noise_seed=np.zeros(n, dtype=np.int64),
+            latency_s=np.zeros(n),
         )
 
     def __len__(self) -> int:
@@ -70,8 +112,8 @@ class PushSpec:
     """How long it lasts in s."""
     direction_deg: float = 0.0
     """Where it pushes to: 0 to the front, 90 to the right, -90 to the left, 180 to the back."""
-    start_s: float = 0.2
-    """When it begins in s; before that the robot settles."""
+    start_s: float = 0.8
+    """When it begins in s; before that robot and detector settle."""
     force_jitter: float = 0.1
     """Each fall's force differs by up to this share of it."""
     direction_jitter_deg: float = 5.0

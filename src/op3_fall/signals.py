@@ -6,6 +6,7 @@ order (`robot.JOINTS`).
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Self
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from op3_fall import robot
 
-__all__ = ["FallEstimate", "ImpactEstimate", "JointCommand", "SensorReading"]
+__all__ = ["FallEstimate", "ImpactEstimate", "ImpactSense", "JointCommand", "ReadingUse",
+           "SensorReading"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -38,6 +40,18 @@ class SensorReading:
     """The driver's quaternion wxyz, from the accelerometer alone, (..., 4)."""
 
 
+class ReadingUse(IntEnum):
+    """What a detector made of a reading."""
+
+    USED = 0
+    REPEATED = 1
+    """Its stamp was that of the reading before: nothing changed."""
+    JUMP = 2
+    """Its stamp jumped, back or too far ahead: the estimate started anew."""
+    NOT_FINITE = 3
+    """It held numbers that are none: nothing changed."""
+
+
 @dataclass(frozen=True)
 class FallEstimate:
     """What a fall detector says of the latest reading."""
@@ -46,16 +60,26 @@ class FallEstimate:
     """`fall_detection.FallPhase`: 0 normal, 1 falling, 2 impact, 3 down, (...)."""
     tilt: Array
     """Angle between the body's up axis and the vertical, rad in [0, pi], (...)."""
+    margin: Array
+    """How far the capture point is outside of what the soles span, m; negative inside, (...)."""
     fall_angle: Array
-    """Direction of the fall in the body's heading, rad: 0 front, right positive, (...)."""
+    """Side of the body that will be down at the contact, rad: 0 front, right positive, (...)."""
     fall_velocity: Array
     """Rate at which the tilt grows, rad/s, (...)."""
     fast: NDArray[np.bool_]
     """The fall velocity is of class FAST, (...)."""
     time_to_impact: Array
     """Predicted time to the first contact, s; NaN while not falling, (...)."""
+    clearance: Array
+    """Of the lowest part other than the feet above the floor, m; NaN while normal, (...)."""
     gravity: Array
     """Unit vector pointing down, in the body frame, (..., 3)."""
+    angular_velocity: Array
+    """Without the driver's low-pass and the gyro's bias, body frame, rad/s, (..., 3)."""
+    specific_force: Array
+    """Without the driver's low-pass, body frame, m/s^2, (..., 3)."""
+    use: NDArray[np.int64]
+    """`ReadingUse` of the reading, (...)."""
 
     @property
     def falling(self) -> NDArray[np.bool_]:
@@ -69,18 +93,35 @@ class FallEstimate:
         return np.where(self.falling, sector, 0)
 
 
+class ImpactSense(IntEnum):
+    """What felt an impact."""
+
+    NONE = 0
+    TORQUE = 1
+    """The joints: a torque through the gears that no command explains."""
+    INERTIAL = 2
+    """Gyro and accelerometer."""
+
+
 @dataclass(frozen=True)
 class ImpactEstimate:
     """What the impact detector says of the latest reading."""
 
     torque_load: Array
-    """Sum over the joints of |torque|, N m, (...)."""
+    """Sum over the joints of |torque|, N m; NaN where there is no effort, (...)."""
     spike: Array
-    """Sum over the joints of |change of torque| since the last reading, N m, (...)."""
+    """Change of the torque through the gears of arms and head since the last reading, N m; NaN
+    where there is no effort, (...)."""
     onset: NDArray[np.bool_]
     """True at the reading in which an impact is first felt, (...)."""
     count: NDArray[np.int64]
     """Impacts felt since the start, (...)."""
+    sense: NDArray[np.int64]
+    """`ImpactSense` that felt the latest impact, (...)."""
+    peak: Array
+    """Largest torque load since the latest impact, N m; NaN before or without effort, (...)."""
+    subsided: NDArray[np.bool_]
+    """The load of this fall's impact has subsided; False until it was felt or it lies, (...)."""
 
 
 @dataclass(frozen=True)

@@ -5,30 +5,30 @@ Physics steps of 2 ms carry driver cycles of 8 ms (readings out, commands in) an
 20 ms. A reading is one driver cycle old; a command takes effect at the next driver cycle.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from op3_fall import robot, sensors
 from op3_fall.driver_events import CYCLE_S
-from op3_fall.errors import BadInputError, check_choice, check_range
+from op3_fall.errors import BadInputError
+from op3_fall.latency import CommandDelay
 from op3_fall.model import Op3Model, load_model
 from op3_fall.physics import Physics
 from op3_fall.rotations import gravity_in_body
+from op3_fall.rows import Rows, assign, faster, take
 from op3_fall.scenarios import Scenario
+from op3_fall.sensing import Sensing
 from op3_fall.signals import JointCommand, SensorReading
 from op3_fall.truth import Measurement, Peaks
-
-T = TypeVar("T", SensorReading, JointCommand)
 
 __all__ = ["CONTROL_PERIOD_S", "CYCLE_S", "Cycle", "Simulation"]
 
 CONTROL_PERIOD_S = 0.020
+_NO_FEET = [i for i, part in enumerate(robot.PARTS) if not part.endswith("_foot")]
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,12 @@ class Simulation:
         self._substep = np.zeros(n, dtype=np.int64)
         self._measured = Measurement.start(n)
         self._cycle_peak = Peaks.zeros(n)
-        self._chip = np.zeros((n, 6))
-        self._filtered = np.zeros((n, 6))
+        self._sensing = Sensing(self.physics, self.profile, n)
+        self._delay = CommandDelay(n)
         joints = (n, robot.NUM_JOINTS)
         self._command = JointCommand.hold(np.zeros(joints))
         self._written = JointCommand.hold(np.zeros(joints))
-        shapes = (joints, joints, joints, (n, 6), (n, 4))
-        self._sample = sensors.Sample(*(np.zeros(s) for s in shapes))
-        self._reading = self._publish(np.arange(n))
+        self._reading = self._sensing.publish(np.arange(n), np.zeros(n))
         self.cycles: list[Cycle] = []
         """Driver cycles of the last `step`, in time order."""
 
@@ -129,18 +127,25 @@ class Simulation:
             )
         hold = JointCommand.hold(scenario.position)
         for command in (self._command, self._written):
-            _assign(command, rows, hold)
+            assign(command, rows, hold)
         self.physics.reset(scenario, rows, hold)
         self._substep[rows] = 0
         self._measured.clear(rows)
         self._cycle_peak.clear(rows)
-        # The sensors have been watching a robot at rest for long.
-        self._chip[rows, :3] = -sensors.GRAVITY * gravity_in_body(scenario.orientation)
-        self._chip[rows, 3:] = 0.0
-        self._filtered[rows] = self._chip[rows]
-        self._store_sample(rows)
-        _assign(self._reading, rows, self._publish(rows))
+        self._delay.reset(rows, scenario.latency_s, hold)
+        self._sensing.reset(scenario, rows)
+        assign(self._reading, rows, self._sensing.publish(rows, np.zeros(len(rows))))
         return self._snapshot()
+
+    @property
+    def state(self) -> tuple[Array, Array]:
+        """Positions (n, nq) and velocities (n, nv) of the model, as `place` takes them."""
+        return self.physics.qpos.copy(), self.physics.qvel.copy()
+
+    def place(self, qpos: Array, qvel: Array) -> None:
+        """Go on from a `state` instead of from where `reset` left every robot."""
+        self.physics.qpos[:], self.physics.qvel[:] = qpos, qvel
+        self.batch.forward()
 
     def push(
         self, body: str, force_n: ArrayLike, duration_s: float, rows: Rows | None = None
@@ -156,17 +161,22 @@ class Simulation:
         Raises:
             BadInputError: an unknown body, or a force or duration that is not finite and usable.
         """
-        links = {self.model.mj.body(int(b)).name: int(b)
-                 for b in np.sort(np.concatenate(self.model.part_bodies))}  # fmt: skip
-        check_choice("body", body, links, remedy="push one of them")
-        force = np.asarray(force_n, dtype=float)
-        for axis, component in zip("xyz", force, strict=True):
-            check_range(f"force {axis}", float(component), -1000, 1000, unit="N")
-        check_range("push duration", duration_s, 0, 60, unit="s")
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.intp)
         now_s: Array = self._substep[rows].astype(float) * self.dt_s
-        until_s: Array = now_s + max(duration_s, self.dt_s)
-        self.physics.push(rows, links[body], force, until_s)
+        self.physics.forces.push(rows, body, force_n, now_s, duration_s)
+
+    def hold(self, wrench: ArrayLike | None) -> None:
+        """A hand at the torso: force and torque at its centre of mass until the next call.
+
+        It adds to all pushes; a reset takes it off the simulations that are reset.
+
+        Args:
+            wrench: force in N, then torque in N m, in the world frame, (n, 6); None for no hand.
+
+        Raises:
+            BadInputError: another shape, or a component that is not finite or beyond 1000.
+        """
+        self.physics.forces.hold(wrench)
 
     def step(self, command: JointCommand) -> SensorReading:
         """One control period of 20 ms.
@@ -181,7 +191,7 @@ class Simulation:
 
     def advance(self, command: JointCommand, steps: int) -> SensorReading:
         """`steps` physics steps; `step` is this for one control period."""
-        _assign(self._command, slice(None), command)
+        assign(self._command, slice(None), command)
         self.cycles = []
         self.physics.begin()
         for _ in range(steps):
@@ -189,7 +199,7 @@ class Simulation:
             frame = self.physics.step(time_s, self._measured.diverged)
             self._measured.add(frame, self._cycle_peak.add(frame), time_s, self.dt_s)
             self._substep += 1
-            self._chip = sensors.chip_filter(self._chip, self.physics.inertial, self.dt_s)
+            self._sensing.step()
             due = np.nonzero(self._substep % self._steps_per_cycle == 0)[0]
             if due.size:
                 self._driver_cycle(due)
@@ -202,54 +212,46 @@ class Simulation:
         self._measured.com[:] = self.physics.com
         return self._measured.copy()
 
+    @property
+    def torso_gravity(self) -> Array:
+        """Unit vector pointing down, in the torso's frame, (n, 3): ground truth."""
+        return gravity_in_body(self.physics.qpos[:, 3:7])
+
+    @property
+    def torso_position(self) -> Array:
+        """The torso's origin in the world, m, (n, 3)."""
+        return self.physics.qpos[:, :3].copy()
+
+    @property
+    def torso_velocity(self) -> Array:
+        """Velocity of the torso's origin in the world, m/s, (n, 3)."""
+        return self.physics.torso_velocity
+
+    @property
+    def body_floor_force(self) -> Array:
+        """Sum of the floor's forces on the parts other than the feet now, N, 0 if none, (n,)."""
+        # Part after part: ndarray.sum takes another order for one simulation than for many.
+        return sum(self.physics.floor_force[:, _NO_FEET].T, start=np.zeros(len(self)))
+
     def _driver_cycle(self, due: Rows) -> None:
         """Publish the sample asked for a cycle ago, write the commands, ask for a new sample."""
-        rows = slice(None) if len(due) == len(self) else due  # slices are faster
+        rows = faster(due, len(self))
+        cycle = self._substep[due] // self._steps_per_cycle
         if not self.profile.defects:
-            self._store_sample(rows)
-        _assign(self._reading, rows, self._publish(rows))
-        _assign(self._written, rows, _rows(self._command, rows))
-        self.physics.write_servos(rows, _rows(self._written, rows))
-        self._store_sample(rows)
+            self._sensing.sample(due, cycle)
+        time_s: Array = self._substep[due].astype(float) * self.dt_s
+        assign(self._reading, rows, self._sensing.publish(due, time_s))
+        assign(self._written, rows, self._delay.pass_on(due, take(self._command, rows)))
+        self.physics.write_servos(rows, take(self._written, rows))
+        if self.profile.defects:
+            self._sensing.sample(due, cycle)
         peak = self._cycle_peak.rows(rows)
         self.cycles.append(
-            Cycle(due, _rows(self._reading, rows), peak, _rows(self._written, rows),
+            Cycle(due, take(self._reading, rows), peak, take(self._written, rows),
                   self.physics.qpos[rows].copy())
         )  # fmt: skip
         self._measured.fold(self._cycle_peak, due)
         self._cycle_peak.clear(rows)
 
-    def _store_sample(self, rows: Rows | slice) -> None:
-        physics = self.physics
-        position, velocity = physics.joints
-        fresh = sensors.Sample(
-            position=position[rows],
-            velocity=velocity[rows],
-            torque=physics.torque[rows],
-            imu=(self._chip if self.profile.defects else physics.inertial)[rows],
-            orientation=physics.qpos[rows, 3:7],
-        )
-        for mine, new in zip(self._sample, fresh, strict=True):
-            mine[rows] = new
-
-    def _publish(self, rows: Rows | slice) -> SensorReading:
-        time_s: Array = self._substep[rows].astype(float) * self.dt_s
-        sample = sensors.Sample(*(value[rows] for value in self._sample))
-        reading, self._filtered[rows] = sensors.publish(
-            self.profile, self.servo, time_s, sample, self._filtered[rows]
-        )
-        return reading
-
     def _snapshot(self) -> SensorReading:
-        return _rows(self._reading, slice(None))
-
-
-def _rows(batch: T, rows: Rows | slice) -> T:
-    """A copy of those simulations."""
-    return replace(batch, **{f.name: getattr(batch, f.name)[rows].copy() for f in fields(batch)})
-
-
-def _assign(batch: T, rows: Rows | slice, new: T) -> None:
-    """Overwrite those simulations in place."""
-    for f in fields(batch):
-        getattr(batch, f.name)[rows] = getattr(new, f.name)
+        return take(self._reading, slice(None))

@@ -103,7 +103,7 @@ def run_sweep(
     reflex: Reflex,
     *,
     seed: int = 0,
-    duration_s: float = 3.0,
+    duration_s: float = 3.6,
     threads: int = 0,
     progress: Callable[[float], None] = lambda share: None,
 ) -> SweepResult:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from op3_fall import plots, results
+from op3_fall.detector_file import load_detector
 from op3_fall.experiments import Reflex
 from op3_fall.metrics import METRICS, unit
 from op3_fall.model import load_model
@@ -31,7 +32,8 @@ def report_sweep(
     """
     op3 = load_model(model)
     out = results.open_folder(out)
-    result = run_sweep(op3, grid, push, Reflex(), seed=seed, progress=progress)
+    reflex = Reflex(detectors=load_detector(None))
+    result = run_sweep(op3, grid, push, reflex, seed=seed, progress=progress)
     cells = grid.cells
     rows = np.concatenate([cells, np.stack([result.means[m] for m in METRICS], axis=-1)], axis=1)
     results.write_csv(

@@ -67,8 +67,12 @@ class FallTrack:
     """`FallPhase`, (t,)."""
     tilt: Array
     """rad, (t,)."""
+    gravity: Array
+    """Unit vector pointing down, in the body frame, (t, 3)."""
+    margin: Array
+    """How far the capture point is outside of what the soles span, m, (t,)."""
     fall_angle: Array
-    """rad, 0 front, right positive, (t,)."""
+    """Side of the body that will be down, rad, 0 front, right positive, (t,)."""
     direction: Integers
     """`fall_angle` in 8 sectors, 0 while normal, (t,)."""
     fall_velocity: Array
@@ -77,6 +81,8 @@ class FallTrack:
     """1 for a fast fall, (t,)."""
     time_to_impact: Array
     """s, NaN while not falling, (t,)."""
+    clearance: Array
+    """Of the lowest part other than the feet above the floor, m, NaN while normal, (t,)."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,17 @@ class LoadTrack:
     total: Array
     """Sum of |torque|, N m, (t,); NaN without effort."""
     spike: Array
-    """Sum of |change of torque|, N m, (t,); NaN without effort."""
+    """Change of what the gears of arms and head carry, N m, (t,); NaN without effort."""
+    peak: Array
+    """Largest total since the latest impact, N m, (t,); NaN before any and without effort."""
     impact: Booleans
     """An impact is first felt, (t,)."""
     impact_count: Integers
     """Impacts felt so far, (t,)."""
+    sense: Integers
+    """`signals.ImpactSense` that felt the latest, (t,)."""
+    subsided: Booleans
+    """The load of the latest impact has subsided, (t,)."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from op3_fall import robot
 from op3_fall.gain_schedule import Scales
 from op3_fall.gain_writer import Registers
 from op3_fall.msg import FallState, JointGains, TorqueLoad
-from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
+from op3_fall.signals import FallEstimate, ImpactEstimate, ReadingUse, SensorReading
 
 __all__ = [
     "fall_estimate", "fall_state", "header", "impact_estimate", "imu", "joint_gains",
@@ -92,21 +92,23 @@ def fall_state(time_s: float, fall: FallEstimate) -> FallState:
     """What the fall detector says."""
     return FallState(
         header=header(time_s, IMU_FRAME), phase=int(fall.phase), tilt=float(fall.tilt),
+        gravity=_vector3(fall.gravity), margin=float(fall.margin),
         fall_angle=float(fall.fall_angle), direction=int(fall.direction),
         fall_velocity=float(fall.fall_velocity), speed=int(fall.fast),
-        time_to_impact=float(fall.time_to_impact),
+        time_to_impact=float(fall.time_to_impact), clearance=float(fall.clearance),
     )  # fmt: skip
 
 
 def fall_estimate(message: FallState) -> FallEstimate:
-    """What the fall detector said; the message has no gravity vector but its two angles."""
-    tilt, angle = message.tilt, message.fall_angle
-    lean = np.sin(tilt)
-    gravity = np.array([lean * np.cos(angle), -lean * np.sin(angle), -np.cos(tilt)])
+    """What the fall detector said; what it tells the impact detector alone is NaN."""
+    untold = np.full(3, np.nan)
     return FallEstimate(
-        phase=np.array(message.phase), tilt=np.array(tilt), fall_angle=np.array(angle),
+        phase=np.array(message.phase), tilt=np.array(message.tilt),
+        margin=np.array(message.margin), fall_angle=np.array(message.fall_angle),
         fall_velocity=np.array(message.fall_velocity), fast=np.array(message.speed > 0),
-        time_to_impact=np.array(message.time_to_impact), gravity=gravity,
+        time_to_impact=np.array(message.time_to_impact), clearance=np.array(message.clearance),
+        gravity=vector(message.gravity), angular_velocity=untold, specific_force=untold,
+        use=np.array(ReadingUse.USED),
     )  # fmt: skip
 
 
@@ -115,15 +117,18 @@ def torque_load(time_s: float, torque: Array, impact: ImpactEstimate) -> TorqueL
     return TorqueLoad(
         header=header(time_s), effort_available=bool(np.isfinite(torque).all()),
         joint_name=_NAMES, torque=_doubles(torque), total=float(impact.torque_load),
-        spike=float(impact.spike), impact=bool(impact.onset), impact_count=int(impact.count),
+        spike=float(impact.spike), peak=float(impact.peak), impact=bool(impact.onset),
+        impact_count=int(impact.count), sense=int(impact.sense), subsided=bool(impact.subsided),
     )  # fmt: skip
 
 
 def impact_estimate(message: TorqueLoad) -> ImpactEstimate:
     """What the impact detector said."""
     return ImpactEstimate(
-        np.array(message.total), np.array(message.spike), np.array(message.impact),
-        np.array(message.impact_count),
+        torque_load=np.array(message.total), spike=np.array(message.spike),
+        onset=np.array(message.impact), count=np.array(message.impact_count),
+        sense=np.array(message.sense), peak=np.array(message.peak),
+        subsided=np.array(message.subsided),
     )  # fmt: skip
 
 
