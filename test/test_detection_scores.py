@@ -183,7 +183,7 @@ def test_falls_found_late_and_missed() -> None:
     low, high = wilson_interval(3, 5)
     assert found == pytest.approx({
         "falls": 5, "recall_share": 0.6, "low_recall_share": low, "high_recall_share": high,
-        "late_share": 0.2, "alarmed_share": 0.8, "median_lead_s": 0.1, "p5_lead_s": -0.17,
+        "late_share": 0.2, "alarmed_share": 0.8, "median_lead_s": 0.0, "p5_lead_s": 0.0,
         "before_no_return_share": 1 / 3, "median_after_no_return_s": 0.1,
     })  # fmt: skip
 

@@ -56,7 +56,7 @@ def test_a_parameter_has_one_meaning() -> None:
     assert list(YAML(typ="safe").load(text)["fall_detector"]["ros__parameters"]) == NAMES
     assert (
         "    # How far the capture point must be outside of the soles for an alarm, m.\n"
-        "    margin_m: 0.025  # -0.1 to 0.3 m\n"
+        "    margin_m: 0.02  # -0.1 to 0.3 m\n"
     ) in text
     assert "    driver_filter: 0.4  # 0.01 to 1\n" in text
     assert max(map(len, text.splitlines())) <= 99

@@ -86,7 +86,7 @@ def test_a_hand_adds_to_pushes_and_a_reset_takes_it_off() -> None:
 
 
 def test_a_hand_at_one_robot_leaves_the_others_alone() -> None:
-    scenario = pushed_stand(PushSpec(force_n=20), range(3), seed=0)
+    scenario = pushed_stand(PushSpec(force_n=20, start_s=0.2), range(3), seed=0)
     scenario = replace(scenario, push_part=np.full(3, robot.PARTS.index("torso")))
     command, states = JointCommand.hold(scenario.position), []
     for held in (False, True):
@@ -122,7 +122,7 @@ def test_what_no_hand_can_do_is_told(wrench: list[object], text: str) -> None:
 
 def fallen(check: Callable[[Simulation], None]) -> Simulation:
     """Three robots of which the first stands and the others fall; checked every 20 ms."""
-    scenario = pushed_stand(PushSpec(force_n=20), range(3), seed=0)
+    scenario = pushed_stand(PushSpec(force_n=20, start_s=0.2), range(3), seed=0)
     scenario.push_force[0] = 0
     simulation = Simulation(3)
     simulation.reset(scenario)

@@ -171,8 +171,16 @@ def test_a_joint_that_is_stopped_is_an_impact_though_its_torque_does_not_change(
 def test_a_blow_counts_near_the_floor_and_in_readings_that_are_used(
     fall: FallEstimate, felt: bool
 ) -> None:
-    found = run(blows(0, 9), falls=[falling(), falling(), fall])
+    found = run(blows(0, 1.01 * RULE.again * RULE.gear_n_m), falls=[falling(), falling(), fall])
     assert onsets(found) == ([2] if felt else [])
+
+
+@pytest.mark.parametrize("phase", [FallPhase.IMPACT, FallPhase.DOWN])
+def test_after_the_first_impact_only_a_larger_blow_is_felt(phase: FallPhase) -> None:
+    later = [falling(), falling(phase=phase), falling(phase=phase)]
+    for share, felt in ((0.99, []), (1.01, [2])):
+        blow = blows(0, share * RULE.again * RULE.gear_n_m)
+        assert onsets(run(blow, falls=later)) == felt
 
 
 @given(st.lists(st.sampled_from([0.0, 0.0, 0.0, TAP, BLOW]), min_size=1, max_size=60))

@@ -28,7 +28,7 @@ def varied(n: int) -> Scenario:
     mounting[2::4] = [1, 0, 0, 0]
     one[3::4], three[4::4] = 0, 0
     return replace(
-        pushed_stand(PushSpec(force_n=20), range(n), seed=2),
+        pushed_stand(PushSpec(force_n=20, start_s=0.2), range(n), seed=2),
         gyro_bias=0.05 * three, accelerometer_bias=0.5 * three, gyro_noise=0.02 * one,
         accelerometer_noise=0.3 * one, imu_mounting=mounting, noise_seed=rng.integers(0, 2**40, n),
         latency_s=0.03 * one, push_part=np.arange(n) % len(robot.PARTS),
@@ -97,7 +97,7 @@ def test_a_robot_at_rest_reads_gravity_in_the_chips_axes_plus_bias(profile: str)
 
 def test_a_turned_chip_turns_what_it_measures() -> None:
     """Rolled by 90 degrees its y axis points up and its z axis to the right."""
-    push = pushed_stand(PushSpec(force_n=20, direction_deg=30), [0, 0], seed=0)
+    push = pushed_stand(PushSpec(force_n=20, direction_deg=30, start_s=0.2), [0, 0], seed=0)
     mounting = np.stack([[1.0, 0, 0, 0], from_roll_pitch(math.pi / 2, 0.0)])
     for reading in readings(replace(push, imu_mounting=mounting), "ideal", 100)[1:]:
         for vector in (reading.angular_velocity, reading.linear_acceleration):

@@ -49,7 +49,8 @@ def watched(start: float = 0.0, config: SafetyConfig = CONFIG) -> SensorGuard:
 def simulated(profile: str, force_n: float, seconds: float) -> list[SensorReading]:
     """A robot pushed to the front after 0.2 s, all cycles."""
     simulation = Simulation(1, profile=profile, threads=1)
-    scenario = scenarios.pushed_stand(scenarios.PushSpec(force_n=force_n), [0], seed=0)
+    push = scenarios.PushSpec(force_n=force_n, start_s=0.2)
+    scenario = scenarios.pushed_stand(push, [0], seed=0)
     simulation.reset(scenario)
     seen = []
     for _ in range(round(seconds / 0.02)):

@@ -22,7 +22,7 @@ Rows = NDArray[np.intp]
 SERVO = robot.Servo()
 STAND = robot.POSES["stand"]
 ELBOW, KNEE = robot.JOINT_INDEX["l_el"], robot.JOINT_INDEX["l_knee"]
-PUSH = PushSpec(force_n=20, direction_deg=30)
+PUSH = PushSpec(force_n=20, direction_deg=30, start_s=0.2)
 
 
 def run(

@@ -43,7 +43,7 @@ class AttitudeConfig(Settings):
     driver_filter: float = setting(DRIVER_FILTER, 0.01, 1.0)
     """Weight of a new value in the driver's low-pass, which is undone; 1: it has none."""
     age_s: float = setting(0.016, 0.0, 0.1, unit="s")
-    """Age of what a reading shows, s: a driver cycle, the inertial chip's low-pass and a step."""
+    """Age of what a reading shows, s: a driver cycle and the chip's low-pass; fitted to falls."""
 
 
 class Attitude(NamedTuple):

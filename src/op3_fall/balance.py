@@ -7,7 +7,7 @@ An OP3 that holds its posture cannot put its feet anywhere: once the capture poi
 what its soles span, it falls.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from op3_fall.attitude import Attitude
 from op3_fall.kinematics import Stance, find_stance, half_span
 from op3_fall.sensors import GRAVITY
-from op3_fall.vectors import Vector, across, cross, dot, length, minus, plus, scaled
+from op3_fall.vectors import Vector, across, cross, dot, larger, light, minus, plus, scaled, unit
 
 __all__ = ["Balance"]
 
@@ -39,11 +39,12 @@ class Balance(NamedTuple):
     drifts: tuple[Vector, Vector]
     """How fast the joints change them, m/s, smoothed."""
     margin: Array
-    """How far the capture point is outside of what the soles span, m; negative inside."""
-    lean: Array
-    """The same of the centre of mass itself, m."""
-    speed: Array
-    """Of the centre of mass to the side it falls to, m/s."""
+    """How far the capture point is beyond the edges of what the soles span, along or across the
+    feet, m; negative inside."""
+    level: Vector
+    """From the middle between the soles to the centre of mass, horizontal part, m."""
+    velocity: Vector
+    """Of the centre of mass against the soles, horizontal part, m/s."""
     height: Array
     """Of the centre of mass above the soles, m."""
     toward: Vector
@@ -60,12 +61,13 @@ class Balance(NamedTuple):
         if before is None:
             drifts = scaled(arms[0], 0.0), scaled(arms[1], 0.0)
         else:
-            share = dt_s / (dt_s + _SMOOTHING_S)
+            step: Any = np.float32(dt_s) if np.ndim(dt_s) else float(dt_s)
+            share = step / (step + _SMOOTHING_S)
             drifts = (
-                _smoothed(before.drifts[0], minus(arms[0], before.arms[0]), share, dt_s),
-                _smoothed(before.drifts[1], minus(arms[1], before.arms[1]), share, dt_s),
+                _smoothed(before.drifts[0], minus(arms[0], before.arms[0]), share, step),
+                _smoothed(before.drifts[1], minus(arms[1], before.arms[1]), share, step),
             )
-        down, rate = attitude.down, attitude.rate
+        down, rate = (light(v) for v in (attitude.down, attitude.rate))
         velocity = _slower(
             across(plus(cross(rate, arms[0]), drifts[0]), down),
             across(plus(cross(rate, arms[1]), drifts[1]), down),
@@ -73,19 +75,41 @@ class Balance(NamedTuple):
         middle = scaled(plus(arms[0], arms[1]), 0.5)
         height = -dot(middle, down)
         level = plus(middle, scaled(down, height))
-        time_s = _SWING * (np.maximum(height, _LEAST_HEIGHT_M) / GRAVITY) ** 0.5
+        time_s = _SWING * (larger(height, _LEAST_HEIGHT_M) / GRAVITY) ** 0.5
         capture = plus(level, scaled(velocity, time_s))
-        reach = length(capture)
-        toward = scaled(capture, 1 / (reach + 1e-9))
-        # From the middle to the left sole, along that side.
-        aside = dot(minus(arms[1], arms[0]), toward) / 2
-        span = np.maximum(
-            half_span(left_sole, toward) + aside, half_span(right_sole, toward) - aside
+        toward = unit(capture)
+        ahead = unit(across(plus(left_sole.forward, right_sole.forward), down))
+        apart = scaled(minus(arms[1], arms[0]), 0.5)  # from the middle to the left sole
+        margin = larger(
+            _beyond(stance, apart, capture, ahead),
+            _beyond(stance, apart, capture, cross(ahead, down)),
         )
-        return cls(
-            stance, arms, drifts, reach - span, dot(level, toward) - span,
-            dot(velocity, toward), height, toward,
-        )  # fmt: skip
+        return cls(stance, arms, drifts, margin, level, velocity, height, toward)
+
+    @property
+    def speed(self) -> Array:
+        """Of the centre of mass to the side it falls to, m/s."""
+        return dot(self.velocity, self.toward)
+
+    @property
+    def lean(self) -> Array:
+        """How far the centre of mass is outside of what the soles span, m."""
+        apart = scaled(minus(self.arms[1], self.arms[0]), 0.5)
+        return dot(self.level, self.toward) - _spans(self.stance, apart, self.toward)[0]
+
+
+def _spans(stance: Stance, apart: Vector, axis: Vector) -> tuple[Array, Array]:
+    """How far the soles reach from their middle along a unit vector and against it, m."""
+    left, right = (half_span(sole, axis) for sole in stance.soles)
+    aside = dot(apart, axis)
+    return larger(left + aside, right - aside), larger(left - aside, right + aside)
+
+
+def _beyond(stance: Stance, apart: Vector, point: Vector, axis: Vector) -> Array:
+    """How far a point, from the soles' middle, is beyond what they span along an axis, m."""
+    there, back = _spans(stance, apart, axis)
+    along = dot(point, axis)
+    return larger(along - there, -along - back)
 
 
 def _smoothed(drift: Vector, change: Vector, share: Array, dt_s: Array) -> Vector:
@@ -94,5 +118,4 @@ def _smoothed(drift: Vector, change: Vector, share: Array, dt_s: Array) -> Vecto
 
 def _slower(a: Vector, b: Vector) -> Vector:
     """Of the velocities against either sole the smaller: a foot that swings or slips says none."""
-    first = dot(a, a) < dot(b, b)
-    return plus(scaled(a, first), scaled(b, ~first))
+    return plus(b, scaled(minus(a, b), dot(a, a) < dot(b, b)))

@@ -17,14 +17,14 @@ class _Goal(NamedTuple):
 
 
 _FALLS = (
-    (_Goal("falls alarmed at all", 0.999, True, "share"), ("all", "falls", "alarmed_share")),
     (_Goal("falls alarmed before the contact", 0.999, True, "share"),
      ("all", "falls", "recall_share")),
     (_Goal("median lead, pushed standing", 0.25, True, "s"),
      ("by_kind", STANDING, "falls", "median_lead_s")),
     (_Goal("5th percentile of it", 0.12, True, "s"),
      ("by_kind", STANDING, "falls", "p5_lead_s")),
-    (_Goal("false alarms", 0, False, "in all"), ("false_alarms",)),
+    (_Goal("false alarms, non-falls", 0, False, "in all"), ("false_alarms",)),
+    (_Goal("false alarms, near falls", 0, False, "in all"), ("near_falls_set_off",)),
     (_Goal("8 sectors at the alarm", 0.95, True, "share"),
      ("all", "direction_at_alarm", "right_of_8_share")),
     (_Goal("4 sectors at the alarm", 0.99, True, "share"),
@@ -35,10 +35,11 @@ _FALLS = (
      ("all", "direction_before_contact", "right_of_4_share")),
 )  # fmt: skip
 _IMPACTS = (
-    (_Goal("impacts: precision", 0.995, True, "share"), "precision_share"),
-    (_Goal("impacts: recall", 0.995, True, "share"), "recall_share"),
-    (_Goal("impacts: median latency", 0.008, False, "s"), "median_latency_s"),
-    (_Goal("impacts: 95th percentile", 0.016, False, "s"), "p95_latency_s"),
+    (_Goal("impacts: precision, all", 0.995, True, "share"), "precision_share"),
+    (_Goal("impacts: precision, first", 0.995, True, "share"), "first_precision_share"),
+    (_Goal("impacts: recall, first", 0.995, True, "share"), "recall_share"),
+    (_Goal("impacts: latency, median", 0.008, False, "s"), "median_latency_s"),
+    (_Goal("impacts: latency, 95th percentile", 0.016, False, "s"), "p95_latency_s"),
 )
 _ATTITUDE = _Goal("attitude at contact, 95th percentile", 3.0, False, "deg")
 

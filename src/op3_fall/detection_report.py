@@ -18,11 +18,12 @@ from op3_fall.detection_scores import (
 from op3_fall.detection_set import Observations, hours
 from op3_fall.detection_watch import OURS, PROFILES, Label, Observed
 from op3_fall.fall_detection import FallRule
-from op3_fall.impact_report import impact_report
+from op3_fall.impact_report import felt_in_quiet, impact_report
 from op3_fall.known_rules import KNOWN_RULES
 from op3_fall.recipes import FALLS, NON_FALLS
 
-__all__ = ["RULES", "Curve", "Operated", "alarms_of", "curve", "detection_report"]
+__all__ = ["RULES", "STANDING", "Curve", "Operated", "alarms_of", "curve", "detection_report",
+           "false_alarms_of", "operated", "shares"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -47,11 +48,12 @@ def operated(rule: FallRule) -> dict[str, Operated]:
 
 def alarms_of(observed: Observed, rule: str, at: Operated, settle_s: float) -> Array:
     """First alarm of each fall from its event on, s, NaN if none, (n,)."""
-    scores = observed.scores[rule].astype(float)
-    heard = observed.time_s[:, None] >= np.maximum(observed.episodes.event_s, settle_s)
-    return first_alarm(
-        observed.time_s[:, None], np.where(heard, scores, np.nan), at.threshold, at.hold_s
-    )
+    times, scores = observed.time_s[:, None], observed.scores[rule].astype(float)
+    event = np.maximum(observed.episodes.event_s, settle_s)
+    alarm = first_alarm(times, np.where(times >= event, scores, np.nan), at.threshold, at.hold_s)
+    # What was above before the disturbance began has not found it.
+    before = scores[np.searchsorted(observed.time_s, event) - 1, np.arange(scores.shape[1])]
+    return np.where(before > np.asarray(at.threshold)[..., None], np.nan, alarm)
 
 
 def false_alarms_of(observed: Observed, rule: str, at: Operated, settle_s: float) -> NDArray:
@@ -83,19 +85,18 @@ def curve(seen: Observations, rule: str, hold_s: float, settle_s: float) -> Curv
     fell = seen.held.label == Label.FALL
     standing = fell & (seen.held.episodes.kind == STANDING)
     lead = seen.held.contact_s - alarms_of(seen.held, rule, at, settle_s)
-    # A missed fall leads by nothing, like a late one: left out, a careful rule would look early.
-    lead = np.fmax(lead, 0.0)
+    lead = np.fmax(lead, 0.0)  # a late or missed alarm leads by nothing, as in `fall_scores`
     false = false_alarms_of(seen.quiet, rule, at, settle_s)[:, quiet].sum(axis=1)
     set_off = false_alarms_of(seen.held, rule, at, settle_s)[:, near] > 0
     early = lead[:, standing] if standing.any() else np.full((len(levels), 1), np.nan)
     return Curve(
-        levels, false / max(hours(seen.quiet), 1e-9), _means(set_off), _means(lead[:, fell] > 0),
+        levels, false / max(hours(seen.quiet), 1e-9), shares(set_off), shares(lead[:, fell] > 0),
         np.percentile(early, 50, axis=1), np.percentile(early, 5, axis=1),
     )  # fmt: skip
 
 
-def _means(flags: NDArray[np.bool_]) -> Array:
-    """Shares (k,) of flags (k, n); NaN of none."""
+def shares(flags: NDArray[np.bool_]) -> Array:
+    """Of flags (k, n) that are set, (k,); NaN of none."""
     return flags.sum(axis=1) / (flags.shape[1] or np.nan)
 
 
@@ -118,6 +119,7 @@ def detection_report(seen: Observations, rule: FallRule) -> dict[str, Any]:
                 k: int(false[quiet & (seen.quiet.episodes.kind == k)].sum()) for k in NON_FALLS
             },
             "near_falls": int(near.sum()), "near_falls_set_off": int(upset.sum()),
+            "alarms_before_event": int(_early(held, name, at, rule.settle_s)[fell].sum()),
         }  # fmt: skip
     return {
         "episodes": _counts(seen),
@@ -127,6 +129,14 @@ def detection_report(seen: Observations, rule: FallRule) -> dict[str, Any]:
         "attitude": _attitude(seen),
         "worst": _worst(seen, rule),
     }
+
+
+def _early(held: Observed, rule: str, at: Operated, settle_s: float) -> NDArray[np.int64]:
+    """Alarms before the disturbance of each fall, (n,)."""
+    times = held.time_s[:, None]
+    quiet = (times >= settle_s) & (times < held.episodes.event_s)
+    scores = np.where(quiet, held.scores[rule].astype(float), np.nan)
+    return count_alarms(times, scores, at.threshold, at.hold_s, _REARM_S)
 
 
 def _falls(held: Observed, alarm: Array, which: NDArray[np.bool_]) -> dict[str, float]:
@@ -167,6 +177,12 @@ def _ours(seen: Observations, profile: str) -> dict[str, Any]:
         **false_alarm_scores(
             int(seen.quiet.verdict[profile].alarms[quiet].sum()), hours(seen.quiet)
         ),
+        "impacts_felt_in_non_falls": felt_in_quiet(seen, profile),
+        "largest_margin_m": float(seen.quiet.scores[OURS][:, quiet][seen.quiet.time_s > 0.3].max())
+        if quiet.any()
+        else np.nan,
+        "near_falls_set_off": int((told.alarms[held.label == Label.NON_FALL] > 0).sum()),
+        "alarms_before_event": int(told.alarms[fell].sum()),
         "confusion_at_alarm": direction_confusion(told.side_rad[timely], held.side_rad[timely]),
         "confusion_before_contact": direction_confusion(
             told.last_side_rad[timely], held.side_rad[timely]
@@ -188,8 +204,17 @@ def _attitude(seen: Observations) -> dict[str, Any]:
             for name, percent in (("median", 50), ("p95", 95), ("largest", 100))
         }
 
+    during = (held.time_s[:, None] >= held.episodes.event_s) & (
+        held.time_s[:, None] < held.contact_s
+    )
+
+    def in_falls(kind: str) -> dict[str, float]:
+        of_kind = (held.label == Label.FALL) & (held.episodes.kind == kind)
+        return spread(held.attitude_rad[:, of_kind][during[:, of_kind]])
+
     return {
         "first_contact": spread(held.attitude_rad[np.maximum(before, 0), fell]),
+        "until_contact": {kind: in_falls(kind) for kind in FALLS},
         **{
             kind: spread(quiet.attitude_rad[settled][
                 :, (quiet.label == Label.NON_FALL) & (quiet.episodes.kind == kind)])
@@ -217,9 +242,13 @@ def _worst(seen: Observations, rule: FallRule, most: int = 5) -> dict[str, Any]:
         return {"seed": int(held.episodes.seed[k]), "kind": str(held.episodes.kind[k]), **value}
 
     return {
-        "latest_alarms": [case(k, lead_s=float(lead[k])) for k in np.argsort(lead)[:most]],
+        "latest_alarms": [
+            case(k, lead_s=float(lead[k])) for k in np.argsort(lead)[:most] if fell[k]
+        ],
         "false_alarms": false[:most],
         "wrong_sides": [
-            case(k, error_deg=float(np.degrees(wrong[k]))) for k in np.argsort(-wrong)[:most]
+            case(k, error_deg=float(np.degrees(wrong[k])))
+            for k in np.argsort(-wrong)[:most]
+            if wrong[k] >= 0
         ],
     }

@@ -102,8 +102,8 @@ def _held(times: Array, condition: Flags, for_s: float) -> Flags:
 def fall_scores(alarm_s: ArrayLike, contact_s: ArrayLike, no_return_s: ArrayLike) -> Scores:
     """How many of n falls were found in time, and how early.
 
-    Recall counts alarms before the contact; an alarm after it is late. The lead times are those of
-    all alarms, a late one's is negative.
+    Recall counts alarms before the contact; an alarm after it is late. A late or missed alarm
+    leads by nothing.
 
     Args:
         alarm_s: first alarm, s, NaN if none, (n,).
@@ -112,14 +112,14 @@ def fall_scores(alarm_s: ArrayLike, contact_s: ArrayLike, no_return_s: ArrayLike
     """
     alarm, contact, no_return = (np.asarray(v, float) for v in (alarm_s, contact_s, no_return_s))
     late, found = alarm >= contact, np.isfinite(alarm)
-    after = alarm - no_return
+    after, lead = alarm - no_return, np.fmax(contact - alarm, 0.0)
     return {
         "falls": alarm.size,
         **_share("recall", int((found & ~late).sum()), alarm.size),
         "late_share": _mean(late),
         "alarmed_share": _mean(found),
-        "median_lead_s": _percentile(contact - alarm, 50),
-        "p5_lead_s": _percentile(contact - alarm, 5),
+        "median_lead_s": _percentile(lead, 50),
+        "p5_lead_s": _percentile(lead, 5),
         "before_no_return_share": _mean(after[np.isfinite(after)] < 0),
         "median_after_no_return_s": _percentile(after, 50),
     }

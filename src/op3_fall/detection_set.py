@@ -34,7 +34,7 @@ class SetSize:
     """Of each of the ten kinds of non-falls, 10 s each."""
 
 
-SIZES = {"default": SetSize(20, 15), "full": SetSize(400, 380)}
+SIZES = {"default": SetSize(20, 15), "full": SetSize(250, 380)}
 
 
 @dataclass

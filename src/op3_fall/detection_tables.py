@@ -64,13 +64,17 @@ def _print_kinds(summary: dict[str, Any]) -> None:
 def _print_impacts(summary: dict[str, Any]) -> None:
     rows = [
         [f"{profile}, {part}", str(found["noticed_falls"]),
-         _number(found["precision_share"], 100, 1), _number(found["recall_share"], 100, 1),
+         *(_number(found[f"{share}_share"], 100, 1)
+           for share in ("precision", "first_precision", "recall")),
          _number(found["median_latency_s"], 1e3), _number(found["p95_latency_s"], 1e3),
          _number(found["later_recall_share"], 100)]
         for profile, parts in summary["impacts"].items() for part, found in parts.items()
     ]  # fmt: skip
-    header = ["impacts", "falls", "right %", "first felt %", "after ms", "95 % ms", "later %"]
-    print_table("Impacts felt, in falls noticed before the contact", header, rows)
+    header = ["impacts", "falls", "real %", "first", "felt %", "ms", "95 %", "later %"]
+    print_table("Impacts felt", header, rows)
+    print(
+        "real: of all felt, of the first felt; felt: first contacts of noticed falls; ms: latency"
+    )
 
 
 def _print_goals(summary: dict[str, Any]) -> None:

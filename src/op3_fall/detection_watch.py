@@ -44,8 +44,9 @@ class Label(IntEnum):
     FALL = 1
 
 
-TOUCH_N, JUST_NOW_S = 5.0, 0.05
-"""A part that bore this much this recently was on the floor."""
+_BLOW_RISE_N, _JUST_NOW, _BEFORE = 30.0, 7, 12
+"""A felt impact is real if the floor's force on parts other than the feet rose by the robot's
+weight within so many cycles, over its median in so many before."""
 
 
 class Felt(NamedTuple):
@@ -55,7 +56,7 @@ class Felt(NamedTuple):
     sense: int
     """`ImpactSense`."""
     real: bool
-    """A part other than the feet was on the floor within `JUST_NOW_S`."""
+    """A part other than the feet had just struck the floor (`Watch.struck`)."""
 
 
 @dataclass
@@ -133,7 +134,7 @@ class Watch:
         self._detectors: dict[str, Detectors] = {}
         self._rules = [rule() for rule in KNOWN_RULES]
         self._logs: dict[str, list[NDArray[Any]]] = {}
-        self._touched_s = np.full(len(episodes), -np.inf)
+        self._forces: list[Array] = []
         self._felt: dict[str, list[list[Felt]]] = {
             p: [[] for _ in episodes.seed] for p in PROFILES
         }
@@ -143,9 +144,18 @@ class Watch:
         """What the detectors say with the extended profile; None before the first reading."""
         return self._latest
 
+    def struck(self) -> NDArray[np.bool_]:
+        """Where a part other than the feet has just struck the floor, (n,)."""
+        now, before = self._forces[-_JUST_NOW:], self._forces[:-_JUST_NOW]
+        level = np.median(before, axis=0) if before else np.zeros_like(now[0])
+        touched = np.max(now, axis=0) > 0
+        first = touched & (np.max(before, axis=0) == 0) if before else touched
+        return first | (np.max(now, axis=0) - level > _BLOW_RISE_N)
+
     def add(self, moment: Moment) -> None:
         """Take one driver cycle in."""
-        self._touched_s[moment.floor_force > TOUCH_N] = moment.time_s
+        self._forces = [*self._forces[1 - _JUST_NOW - _BEFORE :], moment.floor_force]
+        real = self.struck()
         for profile in PROFILES:
             reading = as_profile(moment.reading, profile)
             if profile not in self._detectors:
@@ -153,7 +163,6 @@ class Watch:
             fall, impact = self._detectors[profile].step(reading)
             self._log(profile, phase=fall.phase, side=fall.fall_angle,
                       remaining=fall.time_to_impact)  # fmt: skip
-            real = moment.time_s - self._touched_s < JUST_NOW_S
             for k in np.nonzero(impact.onset)[0]:
                 felt = Felt(float(reading.time_s[k]), int(impact.sense[k]), bool(real[k]))
                 self._felt[profile][k].append(felt)
@@ -210,10 +219,11 @@ class Watch:
         rows = np.arange(len(label))
         phase, event = logs[profile + "phase"] > 0, self._episodes.event_s
         fell = label == Label.FALL
-        counts = phase & ((time_s[:, None] >= event) | ~fell)
-        first, found = counts.argmax(axis=0), counts.any(axis=0)
         begins = phase & ~np.vstack([np.zeros_like(phase[:1]), phase[:-1]])
         early = begins & ((time_s[:, None] < event) | ~fell)
+        # An alarm from before the event found nothing: it was false.
+        counts = begins & ((time_s[:, None] >= event) | ~fell)
+        first, found = counts.argmax(axis=0), counts.any(axis=0)
         side, before = logs[profile + "side"], np.searchsorted(time_s, contact) - 1
         known = found & fell & (first <= before)
         last = side[np.clip(before, 0, len(time_s) - 1), rows]

@@ -56,7 +56,7 @@ def play(
     """
     reading = simulation.reset(episodes.scenario)
     if state is not None:
-        simulation.place(*state)
+        simulation.place(*state, episodes.command(np.zeros(len(episodes)) + start_s))
     steps = round(CYCLE_S / simulation.dt_s)
     hands = np.isfinite(episodes.hand.start_s).any()
     held_at = simulation.torso_position

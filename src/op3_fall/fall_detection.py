@@ -41,7 +41,7 @@ class FallPhase(IntEnum):
 class FallRule(Settings):
     """When a robot falls, and when that is over."""
 
-    margin_m: float = setting(0.025, -0.1, 0.3, unit="m")
+    margin_m: float = setting(0.02, -0.1, 0.3, unit="m")
     """How far the capture point must be outside of the soles for an alarm, m."""
     hold_s: float = setting(0.016, 0.0, 1.0, unit="s")
     """For how long, s; a driver cycle counts from its beginning, so 0.016 is two readings."""
@@ -69,9 +69,9 @@ class FallRule(Settings):
 
 ROUNDING_S = 1e-6
 """Stamps are sums of cycles; a time that is up to a rounding error is up."""
-# Of 548 simulated falls: the tilt of the centre of mass about the edge at the first contact, its
-# moment of inertia, the tilt from which the side is decided, and how much spin lasts.
-_CONTACT_RAD, _INERTIA, _TIPPED_RAD, _SPIN_KEPT = 1.25, 0.9, 0.5, 0.8
+# Fitted to 548 simulated falls: tilt of the centre of mass about the edge at the first contact,
+# m l^2 over the moment of inertia, tilt from which the side is sure, share of spin that lasts.
+_CONTACT_RAD, _SLENDER, _TIPPED_RAD, _SPIN_KEPT = 1.25, 0.9, 0.5, 0.8
 _LEAST_LENGTH_M = 0.08
 
 
@@ -105,10 +105,13 @@ class FallDetector:
         if not use.any():
             self._state = self._advance(reading)
         else:
+            kept = self._state
             with np.errstate(all="ignore"):  # of readings that are not used
                 stepped = self._advance(reading)
-                anew = _begin(reading, self.rule.settle_s)
-            kept = choose(use == ReadingUse.JUMP, anew, self._state)
+                if (use == ReadingUse.JUMP).any():
+                    # Nobody knows what happened meanwhile, but a fall is no alarm to repeat.
+                    anew = _begin(reading, self.rule.settle_s)._replace(phase=kept.phase)
+                    kept = choose(use == ReadingUse.JUMP, anew, kept)
             self._state = choose(use == ReadingUse.USED, stepped, kept)
         return self._estimate(use)
 
@@ -124,10 +127,12 @@ class FallDetector:
         """`ReadingUse` of each robot's reading."""
         now = reading.time_s.T[()]
         turn, force = components(reading.angular_velocity), components(reading.linear_acceleration)
-        joints = (reading.position + reading.velocity + reading.effort).sum(axis=-1).T
+        joints = reading.position + reading.velocity + reading.effort
+        joints = np.add.reduce(joints, axis=-1).T
         finite = np.isfinite(joints + sum(turn) + sum(force) + now)
         gap = now - self._state.attitude.time_s
-        steady = (gap > 0) & (gap <= self.rule.longest_gap_s)
+        begun = np.isfinite(self._state.balance.margin)  # not with a first reading of no numbers
+        steady = (gap > 0) & (gap <= self.rule.longest_gap_s) & begun
         if (finite & steady).all():
             return np.zeros_like(finite, dtype=np.int64)
         use = np.where(steady, ReadingUse.USED, ReadingUse.JUMP)
@@ -142,26 +147,29 @@ class FallDetector:
         boost = 1.0 + 9.0 * settling
         attitude = old.attitude.step(reading, rule.attitude, boost)
         balance = Balance.of(reading.position, attitude, old.balance, np.maximum(dt, 1e-4))
-        lost = -attitude.down[2] < np.cos(rule.tilt_rad)
-        beyond = (balance.margin > rule.margin_m) | lost
+        tilted = -attitude.down[2]  # cosine of the tilt
+        beyond = (balance.margin > rule.margin_m) | (tilted < np.cos(rule.tilt_rad))
         if not (beyond.any() or old.phase.any() or settling.any()):
             never = now + np.inf
             return _State(attitude, balance, old.phase, never, never, never, old.settled_s)
+        phase, lying = old.phase, tilted < np.cos(rule.lying_rad)
+        under_way = phase != FallPhase.NORMAL
         # A reading counts from its driver's cycle on; after a gap no earlier.
         from_s = now - np.minimum(dt, CYCLE_S)
         beyond = np.where(beyond & ~settling, np.minimum(old.beyond_since, from_s), np.inf)
         still = dot(attitude.rate, attitude.rate) < rule.rest_rad_s**2
-        rest = np.where(still, np.minimum(old.rest_since, now), np.inf)
-        lying = -attitude.down[2] < np.cos(rule.lying_rad)
-        upright = np.where(
-            lying | (balance.margin > 0), np.inf, np.minimum(old.upright_since, now)
-        )
-        phase = old.phase
-        alarm = (phase == FallPhase.NORMAL) & (now - beyond >= rule.hold_s - ROUNDING_S)
-        down = lying & (now - rest >= rule.rest_s - ROUNDING_S)
+        rest = np.where(still & under_way, np.minimum(old.rest_since, now), np.inf)
+        upright = under_way & ~lying & (balance.margin <= 0)
+        upright = np.where(upright, np.minimum(old.upright_since, now), np.inf)
+        alarm = ~under_way & (now - beyond >= rule.hold_s - ROUNDING_S)
+        # Who lies when the detector starts does not fall any more; nor who lies still.
+        found_lying = ~under_way & lying & ~settling & (old.attitude.time_s < old.settled_s)
+        alarm = alarm & ~(lying & still)
+        down = (lying | (balance.margin > 0)) & (now - rest >= rule.rest_s - ROUNDING_S)
         stands = now - upright >= rule.upright_s - ROUNDING_S
         phase = np.where(alarm, FallPhase.FALLING, phase)
-        phase = np.where(stands, FallPhase.NORMAL, np.where(down, FallPhase.DOWN, phase))
+        phase = np.where(down | found_lying, FallPhase.DOWN, phase)
+        phase = np.where(stands, FallPhase.NORMAL, phase)
         return _State(attitude, balance, phase, beyond, rest, upright, old.settled_s)
 
     def _estimate(self, use: NDArray[np.int64]) -> FallEstimate:
@@ -174,9 +182,11 @@ class FallDetector:
         remaining = height = velocity * np.nan
         side = np.arctan2(-toward[1], toward[0])
         if state.phase.any():
-            remaining = np.where(falling, time_to_impact(balance, velocity), np.nan)
+            lean = balance.lean
+            remaining = time_to_impact(lean, balance.height, balance.speed, velocity)
+            remaining = np.where(falling, remaining, np.nan)
             height = np.where(state.phase > 0, clearance(balance.stance, down), np.nan)
-            side = np.where(state.phase > 0, _side(attitude, balance, remaining), side)
+            side = np.where(state.phase > 0, _side(attitude, balance, lean, remaining), side)
         return FallEstimate(
             phase=state.phase.T, tilt=attitude.tilt, margin=balance.margin.T,
             fall_angle=side.T, fall_velocity=velocity.T,
@@ -195,13 +205,13 @@ def _begin(reading: SensorReading, settle_s: float) -> _State:
     return _State(attitude, balance, normal, never, never, never, now + settle_s)
 
 
-def _side(attitude: Attitude, balance: Balance, remaining_s: Array) -> Array:
+def _side(attitude: Attitude, balance: Balance, lean: Array, remaining_s: Array) -> Array:
     """Which side will be down at the contact, rad: 0 front, right positive.
 
     First the side that the capture point says; once the body has tipped over, the side that it
     lies on already. Meanwhile it goes on turning about the vertical.
     """
-    turned = np.arctan2(balance.lean, balance.height) / _TIPPED_RAD
+    turned = np.arctan2(lean, balance.height) / _TIPPED_RAD
     turned = np.minimum(np.maximum(turned, 0.0), 1.0)
     (ux, uy, _), (gx, gy, _) = balance.toward, attitude.down
     x, y = ((1 - turned) * u + turned * g for u, g in ((ux, gx), (uy, gy)))
@@ -210,27 +220,28 @@ def _side(attitude: Attitude, balance: Balance, remaining_s: Array) -> Array:
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
-def time_to_impact(balance: Balance, velocity: Array) -> Array:
-    """Time until a part other than the feet touches the floor, s; shape of the components.
+def time_to_impact(lean: Array, height: Array, speed: Array, velocity: Array) -> Array:
+    """Time until a part other than the feet touches the floor, s; any shape.
 
     The robot as an inverted pendulum on the edge of its foot: tilt'' = frequency^2 sin(tilt).
     While its centre of mass is still above the sole, the push goes on rather than gravity; it
     counts as above the edge.
 
     Args:
-        balance: where the centre of mass is and how fast it goes.
+        lean: of the centre of mass beyond the soles, m.
+        height: of it above the soles, m.
+        speed: of it to the side it falls to, m/s.
         velocity: rate of the tilt, rad/s.
     """
-    lean, height = balance.lean, balance.height
     length = np.maximum((lean * lean + height * height) ** 0.5, _LEAST_LENGTH_M)
     tilt = np.minimum(np.maximum(np.arctan2(lean, height), 0.0), _CONTACT_RAD)
-    velocity = np.maximum(np.maximum(velocity, balance.speed / length), 0.05)
-    twice = 2 * _INERTIA * GRAVITY / length  # frequency squared, doubled
+    velocity = np.maximum(np.maximum(velocity, speed / length), 0.05)
+    twice = 2 * _SLENDER * GRAVITY / length  # frequency squared, doubled
     # Energy gives the speed at every tilt, and the time is the integral of 1 / speed. The tilts
     # go with u squared, since from rest the speed begins like a square root.
     span = _CONTACT_RAD - tilt
     energy = velocity**2 + twice * np.cos(tilt)
     column = (-1, *(1,) * np.ndim(tilt))
     u, weights = ((1 + _NODES) / 2).reshape(column), _WEIGHTS.reshape(column)
-    speed = np.sqrt(energy - twice * np.cos(tilt + span * u * u))
-    return span * (weights * u / speed).sum(axis=0)
+    speeds = np.sqrt(energy - twice * np.cos(tilt + span * u * u))
+    return span * (weights * u / speeds).sum(axis=0)

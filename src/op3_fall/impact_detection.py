@@ -19,7 +19,7 @@ from op3_fall.fall_detection import ROUNDING_S, FallPhase
 from op3_fall.rows import choose
 from op3_fall.settings import Settings, setting
 from op3_fall.signals import FallEstimate, ImpactEstimate, ImpactSense, ReadingUse, SensorReading
-from op3_fall.vectors import Vector, components, length, minus
+from op3_fall.vectors import Vector, components, length, minus, scaled
 
 __all__ = ["ImpactDetector", "ImpactRule"]
 
@@ -34,15 +34,17 @@ _FREE = np.array([robot.JOINT_INDEX[joint] for joint in (*robot.HEAD, *robot.ARM
 class ImpactRule(Settings):
     """When a blow is an impact, and when it is over."""
 
-    gear_n_m: float = setting(2.0, 0.0, 100.0, unit="N m")
+    gear_n_m: float = setting(3.0, 0.0, 100.0, unit="N m")
     """Change of the torque through the gears from one reading to the next, summed over the joints
-    of arms and head, N m; free fall and commands make 1."""
-    turn_rad_s: float = setting(2.5, 0.0, 35.0, unit="rad/s")
+    of arms and head, N m; free fall and commands make 1, rarely 2.5."""
+    turn_rad_s: float = setting(1.5, 0.0, 35.0, unit="rad/s")
     """Or: jump of the angular velocity, rad/s."""
-    stock_turn_rad_s: float = setting(0.7, 0.0, 35.0, unit="rad/s")
+    stock_turn_rad_s: float = setting(0.5, 0.0, 35.0, unit="rad/s")
     """The same while there are no effort readings, rad/s."""
     stock_force_m_s2: float = setting(10.0, 0.0, 40.0, unit="m/s^2")
     """Or, without effort readings: jump of the specific force, m/s^2."""
+    again: float = setting(5.0, 1.0, 100.0)
+    """After the first impact of a fall a blow must be so many times larger: what lies rattles."""
     near_m: float = setting(0.02, -0.1, 1.0, unit="m")
     """A blow counts while a part other than the feet is this near to the floor, m."""
     refractory_s: float = setting(0.06, 0.0, 2.0, unit="s")
@@ -110,9 +112,10 @@ class ImpactDetector:
         else:
             with np.errstate(all="ignore"):  # of readings that are not used
                 new, load, gear, onset = self._advance(reading, fall)
-            onset = onset & (use == ReadingUse.USED)
             unread = (use == ReadingUse.REPEATED) | (use == ReadingUse.NOT_FINITE)
-            self._state = choose(unread, old, new)
+            jumped = use == ReadingUse.JUMP
+            gear = np.where(jumped, np.nan, gear)[()]
+            self._state = choose(unread, old, choose(jumped, _forgetful(new), new))
         state, over = self._state, fall.phase.T >= FallPhase.IMPACT
         # Reached without an impact too: whoever lies at rest bears no load of one.
         subsided = over & (state.time_s - state.calm_since >= self.rule.subsided_s - ROUNDING_S)
@@ -129,8 +132,8 @@ class ImpactDetector:
         now, velocity = reading.time_s.T[()], reading.velocity.T[_FREE]
         rotors = servo.ARMATURE_KG_M2 / np.maximum(now - old.time_s, 1e-4)
         carried = self._torque(reading) - rotors * (velocity - old.velocity)
-        gear = np.abs(carried - old.carried).sum(axis=0)
-        load = np.abs(reading.effort).sum(axis=-1).T / servo.effort_per_n_m
+        gear = np.add.reduce(np.abs(carried - old.carried), axis=0)
+        load = np.add.reduce(np.abs(reading.effort), axis=-1).T / servo.effort_per_n_m
         has_effort = old.has_effort | (load > 0)
         turning, force = components(fall.angular_velocity), components(fall.specific_force)
         told_load, told_gear = (np.where(has_effort, v, np.nan)[()] for v in (load, gear))
@@ -139,12 +142,14 @@ class ImpactDetector:
             new = _State(now, velocity, carried, turning, force, has_effort, old.count, old.sense,
                          peak, old.blow_s, now + np.inf)  # fmt: skip
             return new, told_load, told_gear, has_effort & False
-        torn = has_effort & (gear > rule.gear_n_m) & np.isfinite(gear)
+        times = np.where(fall.phase.T >= FallPhase.IMPACT, rule.again, 1.0)
+        torn = has_effort & (gear > times * rule.gear_n_m) & np.isfinite(gear)
         turn = length(minus(turning, old.turning))
-        turned = turn > np.where(has_effort, rule.turn_rad_s, rule.stock_turn_rad_s)
-        jolted = ~has_effort & (length(minus(force, old.force)) > rule.stock_force_m_s2)
+        turned = turn > times * np.where(has_effort, rule.turn_rad_s, rule.stock_turn_rad_s)
+        jolt = length(minus(force, old.force))
+        jolted = ~has_effort & (jolt > times * rule.stock_force_m_s2)
         near = rule.near_m > fall.clearance.T
-        blow = near & (torn | turned | jolted)
+        blow = near & (torn | turned | jolted) & (fall.use.T == ReadingUse.USED)
         onset = blow & (now - old.blow_s > rule.refractory_s)
         sense = np.where(torn, ImpactSense.TORQUE, ImpactSense.INERTIAL)
         calm = np.where(
@@ -159,3 +164,11 @@ class ImpactDetector:
             np.where(counts, np.minimum(old.calm_since, now), np.inf),
         )  # fmt: skip
         return new, told_load, told_gear, onset
+
+
+def _forgetful(state: _State) -> _State:
+    """Without what a reading is compared with: the next ones have nothing to jump from."""
+    return state._replace(
+        velocity=state.velocity * np.nan, carried=state.carried * np.nan,
+        turning=scaled(state.turning, np.nan), force=scaled(state.force, np.nan),
+    )  # fmt: skip

@@ -142,9 +142,12 @@ class Simulation:
         """Positions (n, nq) and velocities (n, nv) of the model, as `place` takes them."""
         return self.physics.qpos.copy(), self.physics.qvel.copy()
 
-    def place(self, qpos: Array, qvel: Array) -> None:
-        """Go on from a `state` instead of from where `reset` left every robot."""
+    def place(self, qpos: Array, qvel: Array, command: JointCommand) -> None:
+        """Go on from a `state`, with `command` (n, 20) written, instead of from `reset`."""
         self.physics.qpos[:], self.physics.qvel[:] = qpos, qvel
+        for given in (self._command, self._written):
+            assign(given, slice(None), command)
+        self.physics.write_servos(slice(None), command)
         self.batch.forward()
 
     def push(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Vector", "across", "components", "cross", "dot", "length", "minus", "plus", "scaled",
-           "unit"]  # fmt: skip
+__all__ = ["Vector", "across", "components", "cross", "dot", "larger", "length", "light", "minus",
+           "plus", "scaled", "unit"]  # fmt: skip
 
 Array = NDArray[np.float64]
 Vector = tuple[Array, Array, Array]
@@ -22,6 +22,19 @@ def components(a: Array) -> Vector:
     """Of vectors (..., 3): arrays of the shape of `a.T[0]`, for one vector plain numbers."""
     x, y, z = a.tolist() if a.ndim == 1 else np.ascontiguousarray(a.T)
     return x, y, z
+
+
+def light(a: Vector) -> Vector:
+    """As plain numbers for one, in single precision for many: mixing precisions costs more."""
+    x, y, z = a
+    if np.ndim(x) == 0:
+        return float(x), float(y), float(z)  # type: ignore[return-value]
+    return x.astype(np.float32), y.astype(np.float32), z.astype(np.float32)  # type: ignore
+
+
+def larger(a: Array, b: Array | float) -> Array:
+    """Element by element."""
+    return np.float64(max(a, b)) if isinstance(a, float) else np.maximum(a, b)  # type: ignore
 
 
 def dot(a: Vector, b: Vector) -> Array:
