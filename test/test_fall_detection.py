@@ -268,7 +268,7 @@ def pendulum_s(length: float, tilt: float, rate: float, dt_s: float = 1e-4) -> f
 
 
 def told_s(lean: float, height: float, speed: float, rate: float) -> float:
-    return float(time_to_impact(*(np.float64(v) for v in (lean, height, speed, rate))))
+    return float(time_to_impact(*(np.array(v) for v in (lean, height, speed, rate))))
 
 
 @given(st.floats(0.01, 0.2), st.floats(0.1, 0.25), st.floats(0.1, 6.0), st.booleans())

@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 
 from op3_fall import results
-from op3_fall.bracing import Brace
 from op3_fall.detection_report import alarms_of, operated
+from op3_fall.detection_runs import observe
 from op3_fall.detection_set import FALL_S, NON_FALL_S
 from op3_fall.detection_watch import OURS, PROFILES, Label, Observed, Watch
 from op3_fall.detectors import DetectorConfig
 from op3_fall.episode_graph import EpisodeTrace, draw_episode
-from op3_fall.episode_runs import play
+from op3_fall.episode_runs import Moment
 from op3_fall.episodes import Episodes, draw
 from op3_fall.errors import check_range
 from op3_fall.model import load_model
-from op3_fall.no_return import Snapshots, find_no_return
 from op3_fall.recipes import FALLS
-from op3_fall.simulation import Simulation
 
 __all__ = ["replay"]
 
@@ -69,29 +67,24 @@ def replay(
 def _simulate(
     episodes: Episodes, config: DetectorConfig, *, brace: bool
 ) -> tuple[Observed, EpisodeTrace]:
-    """One episode, watched as `detection_runs.observe` watches many, and logged."""
+    """One episode, watched and logged."""
     duration_s = FALL_S if episodes.kind[0] in FALLS else NON_FALL_S
-    simulation, snapshots = Simulation(1), Snapshots()
-    watch = Watch(episodes, config, simulation.servo)
-    respond = Brace(episodes, simulation.servo, watch.estimates) if brace else None
     rows = []
-    for step, moment in enumerate(play(simulation, episodes, duration_s, respond)):
-        watch.add(moment)
-        if step % 2:
-            snapshots.add(moment.time_s, simulation)
+
+    def log_cycle(moment: Moment, watch: Watch) -> None:
         estimates = watch.estimates()
-        assert estimates is not None
+        assert estimates is not None, "the watch has had this moment"
         fall, impact = estimates
         rows.append({
-            "time_s": moment.time_s, "qpos": simulation.cycles[-1].qpos[0],
+            "time_s": moment.time_s, "qpos": moment.qpos[0],
             "true_tilt_rad": np.arccos(np.clip(-moment.gravity[0, 2], -1, 1)),
             "tilt_rad": fall.tilt[0], "clearance_m": fall.clearance[0],
             "torque_load_n_m": impact.torque_load[0], "spike_n_m": impact.spike[0],
         })  # fmt: skip
-    truth = simulation.measure()
-    observed = watch.result(duration_s, truth)
-    if observed.label[0] == Label.FALL and not brace:
-        observed.no_return_s[:] = find_no_return(episodes, snapshots, np.arange(1), truth.impact_s)
+
+    observed = observe(
+        episodes, duration_s, config, brace=brace, no_return=not brace, listen=log_cycle
+    )
     log = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     scores = {name: score[:, 0] for name, score in observed.scores.items()}
     return observed, EpisodeTrace(**log, scores=scores)

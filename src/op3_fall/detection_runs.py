@@ -53,8 +53,8 @@ def observe(
         progress(moment.time_s / duration_s)
     truth = simulation.measure()
     observed = watch.result(duration_s, truth)
-    if no_return:
-        falls = np.nonzero(observed.label == Label.FALL)[0]
+    falls = np.nonzero(observed.label == Label.FALL)[0]
+    if no_return and falls.size:
         observed.no_return_s[falls] = find_no_return(
             episodes.take(falls), snapshots, falls, truth.impact_s[falls]
         )

@@ -32,6 +32,8 @@ class Moment:
     """True unit vector pointing down in the torso's frame, (n, 3)."""
     floor_force: Array
     """Largest floor force on a part other than the feet within the cycle, N, (n,)."""
+    qpos: Array
+    """Configuration of the model, for pictures, (n, nq)."""
 
 
 def play(
@@ -73,7 +75,7 @@ def play(
         peak = simulation.cycles[-1].peak
         yield Moment(
             (k + 1) * CYCLE_S, reading, simulation.torso_gravity,
-            peak.floor_force[:, _BODY].max(axis=-1),
+            peak.floor_force[:, _BODY].max(axis=-1), simulation.cycles[-1].qpos,
         )  # fmt: skip
 
 
