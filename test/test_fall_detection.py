@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
+from signal_samples import fall_estimate
 from test_attitude import CYCLE_S, held_at, low_passed, reading
 
 from op3_fall import fall_detection, robot
@@ -311,3 +312,17 @@ def test_a_first_reading_that_is_no_number_costs_only_that_reading() -> None:
     uses = [int(detector.step(reading(k * CYCLE_S)).use) for k in (1, 2, 3)]
     assert uses == [ReadingUse.JUMP, ReadingUse.USED, ReadingUse.USED]
     assert detector.step(reading(4 * CYCLE_S)).tilt == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("angle_deg", "of_8", "of_4"),
+    [(0, 1, 1), (44, 2, 1), (46, 2, 2), (90, 3, 2), (134, 4, 2), (136, 4, 3), (180, 5, 3),
+     (-180, 5, 3), (-91, 7, 4), (-46, 8, 4), (-23, 8, 1)],
+)  # fmt: skip
+def test_the_side_in_8_and_in_4_sectors_goes_clockwise_from_the_front(
+    angle_deg: float, of_8: int, of_4: int
+) -> None:
+    side = fall_estimate(phase=FALLING, fall_angle=math.radians(angle_deg))
+    assert (side.direction, side.quadrant) == (of_8, of_4)
+    stands = fall_estimate(fall_angle=math.radians(angle_deg))
+    assert (stands.direction, stands.quadrant) == (0, 0)

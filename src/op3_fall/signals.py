@@ -89,7 +89,15 @@ class FallEstimate:
     @property
     def direction(self) -> NDArray[np.int64]:
         """`fall_angle` in 8 sectors: 1 front, then clockwise from above; 0 while normal, (...)."""
-        sector = np.rint(self.fall_angle / (np.pi / 4)).astype(np.int64) % 8 + 1
+        return self._sector(8)
+
+    @property
+    def quadrant(self) -> NDArray[np.int64]:
+        """`fall_angle` in 4 sectors: 1 front, 2 right, 3 back, 4 left; 0 while normal, (...)."""
+        return self._sector(4)
+
+    def _sector(self, sectors: int) -> NDArray[np.int64]:
+        sector = np.rint(self.fall_angle * sectors / (2 * np.pi)).astype(np.int64) % sectors + 1
         return np.where(self.falling, sector, 0)
 
 
