@@ -326,3 +326,9 @@ def test_the_side_in_8_and_in_4_sectors_goes_clockwise_from_the_front(
     assert (side.direction, side.quadrant) == (of_8, of_4)
     stands = fall_estimate(fall_angle=math.radians(angle_deg))
     assert (stands.direction, stands.quadrant) == (0, 0)
+
+
+def test_a_fall_that_begins_slowly_is_not_down() -> None:
+    """Tipped by hand at 0.25 rad/s, slower than a robot that lies may roll."""
+    slowly = np.arange(0, 0.6, 0.25 * CYCLE_S).tolist()
+    assert phases(run(readings([*UPRIGHT, *slowly]))) == [NORMAL, FALLING]

@@ -73,6 +73,7 @@ ROUNDING_S = 1e-6
 # m l^2 over the moment of inertia, tilt from which the side is sure, share of spin that lasts.
 _CONTACT_RAD, _SLENDER, _TIPPED_RAD, _SPIN_KEPT = 1.25, 0.9, 0.5, 0.8
 _LEAST_LENGTH_M = 0.08
+_PROPPED = 0.2
 
 
 class _State(NamedTuple):
@@ -157,7 +158,9 @@ class FallDetector:
         # A reading counts from its driver's cycle on; after a gap no earlier.
         from_s = now - np.minimum(dt, CYCLE_S)
         beyond = np.where(beyond & ~settling, np.minimum(old.beyond_since, from_s), np.inf)
-        still = dot(attitude.rate, attitude.rate) < rule.rest_rad_s**2
+        # Propped below the tilt of who lies, it must be stiller: a slow fall begins slowly too.
+        limit = rule.rest_rad_s * np.where(lying, 1.0, _PROPPED)
+        still = dot(attitude.rate, attitude.rate) < limit**2
         rest = np.where(still & under_way, np.minimum(old.rest_since, now), np.inf)
         upright = under_way & ~lying & (balance.margin <= 0)
         upright = np.where(upright, np.minimum(old.upright_since, now), np.inf)
