@@ -128,6 +128,7 @@ def test_tuning_searches_a_split_of_its_own_and_its_file_reads_back(tmp_path: Pa
     [
         (["--seed", "-1"], "op3-fall: seed is -1; allowed is from 0 to 90; "),
         (["--replay", "-3"], "op3-fall: seed is -3; allowed is 0 or more; "),
+        (["--video"], "op3-fall: video of no episode; allowed is --video with --replay; add "),
         (["--detector", "none.yaml"], "op3-fall: detector file 'none.yaml' cannot be read "),
     ],
 )

@@ -11,7 +11,7 @@ from op3_fall.detection_goals import goals
 from op3_fall.detection_report import RULES, curve, detection_report, operated
 from op3_fall.detection_set import SIZES, simulate_set
 from op3_fall.detector_file import detector_yaml, load_detector
-from op3_fall.errors import check_range
+from op3_fall.errors import BadInputError, check_range
 
 __all__ = ["Detect", "run_detect", "run_replay", "run_tune"]
 
@@ -38,12 +38,16 @@ class Detect:
     """Folder for tables, pictures and summary.json."""
 
     def __post_init__(self) -> None:
-        """Refuse seeds that are none.
+        """Refuse seeds that are none, and a film of nothing.
 
         Raises:
             BadInputError: with the value, the range and the remedy.
         """
         check_range("seed", self.seed, 0, 90)
+        if self.video and self.replay is None:
+            raise BadInputError(
+                "video of no episode; allowed is --video with --replay; add --replay SEED"
+            )
 
 
 def run_detect(args: Detect, progress: Progress = lambda share: None) -> dict[str, Any]:
