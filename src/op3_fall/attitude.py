@@ -3,7 +3,7 @@
 
 The gyro turns the estimate, an accelerometer that feels about 1 g holds it, and the gyro's bias is
 what it reads at rest. The driver's low-pass (10 Hz) is undone and the age of its readings made up
-for, since together they would make the tilt up to 9 degrees late when the robot hits the floor.
+for, since together they would make the tilt several degrees late when the robot hits the floor.
 """
 
 from dataclasses import dataclass

@@ -24,6 +24,7 @@ __all__ = [
     "first_alarm",
     "impact_scores",
     "match_impacts",
+    "share",
     "time_to_impact_scores",
 ]
 
@@ -115,7 +116,7 @@ def fall_scores(alarm_s: ArrayLike, contact_s: ArrayLike, no_return_s: ArrayLike
     after, lead = alarm - no_return, np.fmax(contact - alarm, 0.0)
     return {
         "falls": alarm.size,
-        **_share("recall", int((found & ~late).sum()), alarm.size),
+        **share("recall", int((found & ~late).sum()), alarm.size),
         "late_share": _mean(late),
         "alarmed_share": _mean(found),
         "median_lead_s": _percentile(lead, 50),
@@ -147,8 +148,8 @@ def direction_scores(told_rad: ArrayLike, true_rad: ArrayLike) -> Scores:
         "directions": told.size,
         "median_direction_error_deg": math.degrees(_percentile(error, 50)),
         "p95_direction_error_deg": math.degrees(_percentile(error, 95)),
-        **_share("right_of_4", right[4], told.size),
-        **_share("right_of_8", right[8], told.size),
+        **share("right_of_4", right[4], told.size),
+        **share("right_of_8", right[8], told.size),
     }
 
 
@@ -217,17 +218,18 @@ def impact_scores(matches: Iterable[ImpactMatches]) -> Scores:
     return {
         "felt_impacts": felt,
         "true_impacts": true,
-        **_share("precision", latency.size, felt),
-        **_share("recall", latency.size, true),
+        **share("precision", latency.size, felt),
+        **share("recall", latency.size, true),
         "median_latency_s": _percentile(latency, 50),
         "p95_latency_s": _percentile(latency, 95),
     }
 
 
-def _share(name: str, hits: int, trials: int) -> Scores:
+def share(name: str, hits: int, trials: int) -> Scores:
+    """`NAME_share` and its interval, `low_` and `high_`; NaN of no trials."""
     low, high = wilson_interval(hits, trials)
-    share = hits / trials if trials else math.nan
-    return {f"{name}_share": share, f"low_{name}_share": low, f"high_{name}_share": high}
+    found = hits / trials if trials else math.nan
+    return {f"{name}_share": found, f"low_{name}_share": low, f"high_{name}_share": high}
 
 
 def _sector(angle: Array, sectors: int) -> NDArray[np.int64]:

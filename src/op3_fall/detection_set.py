@@ -90,7 +90,7 @@ def simulate_training(
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Observed, Observed]:
-    """Falls that are left alone and non-falls of the training split; no episode is in both."""
+    """Falls that are left alone and non-falls of the training split, none of the test split."""
     falls = training_falls(size, seed)
     quiet = _seeds(NON_FALLS, size.non_falls, seed, training=True)
     return (

@@ -36,7 +36,7 @@ class ImpactRule(Settings):
 
     gear_n_m: float = setting(3.0, 0.0, 100.0, unit="N m")
     """Change of the torque through the gears from one reading to the next, summed over the joints
-    of arms and head, N m; free fall and commands make 1, rarely 2.5."""
+    of arms and head, N m; free fall and commands make less."""
     turn_rad_s: float = setting(1.5, 0.0, 35.0, unit="rad/s")
     """Or: jump of the angular velocity, rad/s."""
     stock_turn_rad_s: float = setting(0.5, 0.0, 35.0, unit="rad/s")

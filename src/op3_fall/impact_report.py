@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from op3_fall.detection_scores import ImpactMatches, impact_scores, match_impacts
+from op3_fall.detection_scores import ImpactMatches, impact_scores, match_impacts, share
 from op3_fall.detection_set import Observations
 from op3_fall.detection_watch import PROFILES, Felt, Label, Observed
-from op3_fall.intervals import wilson_interval
 from op3_fall.recipes import FALLS
 from op3_fall.signals import ImpactSense
 
@@ -79,22 +78,15 @@ def _judged(observed: Observed, profile: str, which: NDArray[np.bool_]) -> dict[
     """Precision of all that was felt, recall and latency of first contacts that were expected."""
     told = observed.verdict[profile]
     felt: list[Felt] = [f for k in np.nonzero(which)[0] for f in told.felt[k]]
-    real, low, high = _share(sum(f.real for f in felt), len(felt))
     by_torque = [f.sense == ImpactSense.TORQUE for f in felt]
     noticed = which & _noticed(observed, profile)
     first = impact_scores(_first(observed, profile, noticed))
     told_first = [told.felt[k][0].real for k in np.nonzero(noticed)[0] if told.felt[k]]
-    first_real, first_low, first_high = _share(sum(told_first), len(told_first))
     return {
-        "first_precision_share": first_real, "low_first_precision_share": first_low,
-        "high_first_precision_share": first_high,
+        **share("first_precision", sum(told_first), len(told_first)),
         "felt_impacts": len(felt),
         "by_torque_share": float(np.mean(by_torque)) if felt else np.nan,
-        "precision_share": real, "low_precision_share": low, "high_precision_share": high,
+        **share("precision", sum(f.real for f in felt), len(felt)),
         **{k: first[k] for k in ("recall_share", "low_recall_share", "high_recall_share",
                                  "median_latency_s", "p95_latency_s")},
     }  # fmt: skip
-
-
-def _share(hits: int, trials: int) -> tuple[float, float, float]:
-    return (hits / trials if trials else np.nan, *wilson_interval(hits, trials))
