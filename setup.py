@@ -16,6 +16,7 @@ def files(pattern: str) -> list[str]:
 data_files = [
     (f"share/{NAME}/models", files("models/*.xml")),
     (f"share/{NAME}/config", files("config/*")),
+    (f"share/{NAME}/config/curriculum", files("config/curriculum/*")),
 ]
 
 setup(data_files=[(target, sources) for target, sources in data_files if sources])

@@ -74,7 +74,8 @@ def test_what_is_drawn_is_possible(seed: int) -> None:
     assert 0.6 <= drawn.event_s <= 1.4
     for f in fields(scenario):
         value = getattr(scenario, f.name)
-        assert len(value) == 1 and np.isfinite(value).all(), f.name
+        assert len(value) == 1, f.name
+        assert np.isfinite(value).all() or f.name == "bumps", f.name
     for sole in find_stance(scenario.position).soles:
         forward = np.array([float(c[0]) for c in sole.forward])
         back = scenario.orientation[0] * [1, -1, -1, -1]

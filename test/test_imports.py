@@ -16,22 +16,29 @@ PURE = {
     "driver_events", "driver_goals", "driver_inbox", "driver_modules", "driver_ownership",
     "driver_packets", "episodes", "errors", "estop", "fall_detection", "gain_schedule",
     "gain_writer", "hand", "impact_detection", "imu_errors", "intervals", "kinematics",
-    "known_rules", "latency", "metrics", "motion_pages", "motions", "noise", "observation",
-    "onnx_scan", "pacing", "policy", "policy_codec", "readings", "recipes", "records", "reflex",
+    "joint_errors", "known_rules", "latency", "metrics", "mirror", "motion_pages", "motions",
+    "noise", "observation", "onnx_scan", "operating_modes", "pacing", "policy", "policy_codec",
+    "policy_spec", "readings", "recipes", "records", "reflex",
     "robot", "rotations", "rows", "safety", "safety_config", "scenarios", "sensor_guard",
     "sensors", "servo_bank", "settings", "signals", "torque_log", "truth", "vectors",
 }  # fmt: skip
 SIMULATING = {
     "bench", "bench_detectors", "bracing", "convergence", "detection_runs", "detection_set",
-    "detection_watch", "episode_runs", "experiments", "forces", "impact_report", "model",
-    "no_return", "sensing", "simulation", "sweep", "twin", "viewer",
+    "detection_watch", "end_effectors", "episode_runs", "experiments", "forces", "geometry",
+    "ground", "ground_truth", "impact_report", "model", "model_file", "no_return", "physics",
+    "sensing", "simulation", "sweep", "twin", "variation", "viewer",
 }  # fmt: skip
 # mujoco_menagerie is asked for by name only, on first use.
 SIMULATION_PACKAGES = {"numpy", "mujoco", "mjbatch", "mujoco_menagerie"}
 DRAWING = {"detection_plots", "episode_graph", "estimate_plots", "fall_graphs", "plots",
            "rendering", "video"}  # fmt: skip
 FORBIDDEN = {"torch", "rclpy", "gymnasium", "onnxruntime"}
-ALLOWED = {"bench_ros": {"rclpy"}, "onnx_policy": {"onnxruntime"}}
+ALLOWED = {
+    "bench_env": {"gymnasium"}, "bench_ros": {"rclpy"}, "onnx_policy": {"onnxruntime"},
+}  # fmt: skip
+ENVIRONMENTS = sorted(f"envs/{path.stem}" for path in (SOURCE / "envs").glob("*.py"))
+PURE_IN_ENVIRONMENTS = {"envs/curriculum", "envs/draws", "envs/outcome", "envs/phase"}
+TRAINING = sorted(f"training/{path.stem}" for path in (SOURCE / "training").glob("*.py"))
 
 
 def imports(module: str) -> tuple[set[str], set[str]]:
@@ -42,8 +49,8 @@ def imports(module: str) -> tuple[set[str], set[str]]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: imports are absolute"
-            if node.module == "op3_fall":
-                names |= {f"op3_fall.{alias.name}" for alias in node.names}
+            if node.module in ("op3_fall", "op3_fall.envs"):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
             else:
                 names.add(str(node.module))
     ours = {name.split(".")[1] for name in names if name.startswith("op3_fall.")}
@@ -65,6 +72,22 @@ def test_a_module_imports_only_what_its_place_allows(module: str) -> None:
         assert not ours & DRAWING
 
 
+@pytest.mark.parametrize("module", ENVIRONMENTS)
+def test_an_environment_needs_no_torch_ros_or_graphs(module: str) -> None:
+    outside, ours = imports(module)
+    assert outside <= SIMULATION_PACKAGES | {"gymnasium"}
+    assert not ours & {"nodes", "training"}
+    if module in PURE_IN_ENVIRONMENTS:
+        assert outside <= {"numpy"}
+
+
+@pytest.mark.parametrize("module", TRAINING)
+def test_training_needs_no_ros(module: str) -> None:
+    outside, ours = imports(module)
+    assert "rclpy" not in outside and "nodes" not in ours
+
+
 def test_the_tables_name_real_modules() -> None:
     """A renamed module must not slip out of the tables."""
     assert PURE | SIMULATING | DRAWING | set(ALLOWED) <= set(MODULES)
+    assert set(ENVIRONMENTS) >= PURE_IN_ENVIRONMENTS

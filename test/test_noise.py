@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from op3_fall.noise import normal
+from op3_fall.noise import normal, uniform
 
 words = st.integers(-(2**63), 2**63 - 1)
 CHANNELS = 6
@@ -85,3 +85,33 @@ def test_the_numbers_never_change() -> None:
     radius, angle = np.sqrt(-2 * np.log(first)), 2 * np.pi * second
     expected = [[radius * np.cos(angle), radius * np.sin(angle)]]
     np.testing.assert_allclose(normal([7], [3], 2), expected, rtol=1e-14)
+
+
+def test_even_numbers_are_even_and_no_part_of_the_normal_ones(grid: NDArray[np.float64]) -> None:
+    even = uniform(SEEDS, COUNTERS, CHANNELS)
+    assert even.min() > 0 and even.max() <= 1
+    # Five standard errors: the shares of ten bins, and correlations.
+    shares = np.histogram(even, bins=10, range=(0, 1))[0] / even.size
+    np.testing.assert_allclose(shares, 0.1, atol=5 * np.sqrt(0.09 / even.size))
+    for axis in range(3):
+        moved = np.moveaxis(even, axis, 0)
+        assert abs(np.corrcoef(moved[1:].ravel(), moved[:-1].ravel())[0, 1]) < 5 / np.sqrt(
+            moved[1:].size
+        )
+    # Box and Muller's radius falls with one even number, its angle turns with the other.
+    size, side = np.hypot(grid[..., :3], grid[..., 3:]), np.sign(grid[..., 3:])
+    for theirs in (size, side, grid[..., :3]):
+        for k in range(3):
+            mine = even[..., k : k + 3]
+            assert abs(np.corrcoef(mine.ravel(), theirs.ravel())[0, 1]) < 5 / np.sqrt(mine.size)
+
+
+@given(words, words, st.integers(1, 8))
+def test_an_even_number_is_that_of_its_seed_counter_and_channel(
+    seed: int, counter: int, channels: int
+) -> None:
+    alone = uniform(seed, counter, channels)
+    assert alone.shape == (channels,)
+    batch = uniform([[seed, seed]], [[counter, 0]], channels + 1)
+    assert batch.shape == (1, 2, channels + 1)
+    assert batch[0, 0, :channels].tobytes() == alone.tobytes()

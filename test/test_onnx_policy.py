@@ -21,8 +21,9 @@ from policy_samples import contract, fall, infer, layers, model, reading, row, w
 from op3_fall.errors import BadInputError
 from op3_fall.onnx_policy import ACTION, LARGEST_MB, OBSERVATION, OnnxPolicy
 from op3_fall.onnx_scan import check_self_contained
-from op3_fall.policy import Contract, Installation
+from op3_fall.policy import Contract
 from op3_fall.policy_codec import PolicyCodec
+from op3_fall.policy_spec import Installation
 
 N, M = contract().observation_length, contract().action_length
 NETWORK = layers(N, M)

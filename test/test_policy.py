@@ -16,8 +16,9 @@ from policy_samples import ACTIONS, ARMS, OBSERVATIONS, contract, fall, reading,
 from op3_fall import action, observation, robot
 from op3_fall.blocks import Block, Term
 from op3_fall.errors import BadInputError, Op3FallError
-from op3_fall.policy import Contract, GoldenSample, Installation, NominalGains
+from op3_fall.policy import Contract, GoldenSample
 from op3_fall.policy_codec import PolicyCodec
+from op3_fall.policy_spec import Installation, NominalGains
 from op3_fall.signals import JointCommand
 
 HERE = Installation("extended")
@@ -241,7 +242,7 @@ def test_the_first_command_holds_the_measured_pose() -> None:
 def test_joints_without_an_action_stay_where_they_were_measured() -> None:
     codec, start, later = PolicyCodec(contract()), reading(seed=0), reading(seed=1)
     codec.reset(start)
-    command = codec.act(np.ones(codec.contract.action_length), later)
+    command = codec.act(np.ones(codec.spec.action_length), later)
     rest = [robot.JOINT_INDEX[name] for name in robot.HEAD + robot.LEGS]
     np.testing.assert_array_equal(command.position[rest], start.position[rest])
     elbow = robot.JOINT_INDEX["l_el"]
@@ -291,7 +292,7 @@ def test_row_k_of_a_batch_is_robot_k_alone() -> None:
     rng = np.random.default_rng(0)
     for step in range(1, 4):
         seen, estimate = reading((3,), seed=step), fall((3,), seed=step)
-        actions = rng.uniform(-1.5, 1.5, (3, many.contract.action_length))
+        actions = rng.uniform(-1.5, 1.5, (3, many.spec.action_length))
         observed, command = many.observe(seen, estimate), many.act(actions, seen)
         for k, codec in enumerate(alone):
             one = codec.observe(row(seen, k), row(estimate, k))
@@ -302,7 +303,7 @@ def test_row_k_of_a_batch_is_robot_k_alone() -> None:
 
 def test_what_is_not_finite_is_refused_for_that_robot_alone() -> None:
     codec = PolicyCodec(contract())
-    n = codec.contract.action_length
+    n = codec.spec.action_length
     codec.reset(reading((4,)))
     before = codec.act(np.full((4, n), 0.5), reading((4,), seed=1))
     last = codec.observe(reading((4,)), fall((4,)))[..., -n:]

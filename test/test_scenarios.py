@@ -28,6 +28,8 @@ def test_standing_robots_are_nominal_and_left_alone() -> None:
         "push_duration_s": (3,), "mass_scale": (3, 14), "friction": (3,), "strength": (3,),
         "push_part": (3,), "gyro_bias": (3, 3), "accelerometer_bias": (3, 3), "gyro_noise": (3,),
         "accelerometer_noise": (3,), "imu_mounting": (3, 4), "noise_seed": (3,), "latency_s": (3,),
+        "joint_offset": (3, 20), "joint_noise": (3,), "slope_rad": (3,),
+        "slope_direction_rad": (3,), "bumps": (3, 12, 3),
     }  # fmt: skip
     assert not scenario.push_force.any()
     assert np.isnan(scenario.friction).all()
@@ -36,8 +38,10 @@ def test_standing_robots_are_nominal_and_left_alone() -> None:
     assert [robot.PARTS[part] for part in scenario.push_part] == ["head"] * 3
     np.testing.assert_array_equal(scenario.imu_mounting, [[1, 0, 0, 0]] * 3)
     for name in ("gyro_bias", "accelerometer_bias", "gyro_noise", "accelerometer_noise",
-                 "latency_s"):  # fmt: skip
+                 "latency_s", "joint_offset", "joint_noise", "slope_rad",
+                 "slope_direction_rad"):  # fmt: skip
         assert not getattr(scenario, name).any()
+    assert np.isnan(scenario.bumps).all()
     scenario.position[0] = 0.0  # each has its own pose
     np.testing.assert_array_equal(scenario.position[1], robot.POSES["stand"])
 
@@ -106,11 +110,27 @@ def test_take_repeats_and_reorders() -> None:
          "choose a value of index of the pushed part in that range"),
         ("push_part", -1, "index of the pushed part is -1; allowed is from 0 to 13; "
          "choose a value of index of the pushed part in that range"),
+        ("joint_offset", -0.36, "joint offset is -0.36 rad; allowed is from -0.35 to 0.35 rad; "
+         "choose a value of joint offset in that range"),
+        ("joint_noise", -0.01, "joint noise is -0.01 rad; allowed is from 0 to 0.35 rad; "
+         "choose a value of joint noise in that range"),
+        ("slope_rad", 0.36, "slope is 0.36 rad; allowed is from 0 to 0.35 rad; "
+         "choose a value of slope in that range"),
+        ("slope_direction_rad", np.inf, "slope direction is inf rad; allowed is from -6.28319 to "
+         "6.28319 rad; choose a value of slope direction in that range"),
+        ("bumps", [1.0, 11.0, 0.0], "place of a bump is 11 m; allowed is from -10 to 10 m; "
+         "choose a value of place of a bump in that range"),
+        ("bumps", [1.0, np.nan, 0.0], "place of a bump is nan m; allowed is from -10 to 10 m; "
+         "choose a value of place of a bump in that range"),
+        ("bumps", [1.0, 1.0, np.nan], "yaw of a bump is nan rad; allowed is from -6.28319 to "
+         "6.28319 rad; choose a value of yaw of a bump in that range"),
     ],
 )  # fmt: skip
-def test_what_no_robot_can_have_is_told(field: str, value: float, text: str) -> None:
+def test_what_no_robot_can_have_is_told(field: str, value: float | list[float], text: str) -> None:
+    values = getattr(Scenario.standing(3), field).astype(float)
+    values[1] = value
     with pytest.raises(BadInputError) as error:
-        replace(Scenario.standing(3), **{field: np.array([0, value, 0])})
+        replace(Scenario.standing(3), **{field: values})
     assert str(error.value) == text
 
 

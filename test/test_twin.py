@@ -138,8 +138,8 @@ def test_without_a_screen_there_is_no_viewer(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(BadInputError) as error:
         Viewer(simulation.model.mj)
     assert str(error.value) == (
-        "viewer is true, but there is no screen (DISPLAY is not set); allowed is true on a "
-        "machine with one; set viewer to false"
+        "a window was asked for, but there is no screen (DISPLAY is not set); allowed is a "
+        "machine with one; go on without the window (viewer false, render_mode None)"
     )
 
 

@@ -5,7 +5,7 @@ Every function takes any leading shape (...).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from op3_fall import robot
 from op3_fall.blocks import Block, Quantity, Scaling, Term, check_blocks, check_joints
 from op3_fall.compliance import DAMPING_RANGE, STIFFNESS_RANGE
-from op3_fall.errors import BadInputError, check_range
+from op3_fall.errors import BadInputError, check_choice, check_range
 
 __all__ = [
+    "CONTROLS",
     "QUANTITIES",
     "ActionDecoder",
     "Targets",
@@ -25,12 +26,16 @@ __all__ = [
     "act_kd_rel",
     "act_kp",
     "act_kp_rel",
+    "deployable",
+    "in_control",
 ]
 
 Array = NDArray[np.float64]
 
 DELTA_RAD = 0.3
 """Default reach of `act_joint`: from 0.22 rad on the nominal P gain drives at full duty."""
+CONTROLS = ("position", "velocity", "torque")
+"""What `act_joint` may act on; the OP3's driver takes positions only."""
 STEPS_THROUGH_RANGE = 10
 """A relative gain action at its end crosses the gain's range in so many control steps."""
 
@@ -44,8 +49,13 @@ def _change(block: str, ends: tuple[float, float]) -> Quantity:
     return _joints(block, "1", -step, step)
 
 
+_SERVO = robot.Servo()
 QUANTITIES = {
     "delta": _joints("act_joint", "rad", -DELTA_RAD, DELTA_RAD),
+    "velocity": _joints(
+        "act_joint", "rad/s", -_SERVO.no_load_speed_rad_s, _SERVO.no_load_speed_rad_s
+    ),
+    "torque": _joints("act_joint", "N m", -_SERVO.stall_torque_n_m, _SERVO.stall_torque_n_m),
     "stiffness_scale": _joints("act_kp", "1", *STIFFNESS_RANGE),
     "damping_scale": _joints("act_kd", "1", *DAMPING_RANGE),
     "stiffness_change": _change("act_kp_rel", STIFFNESS_RANGE),
@@ -68,6 +78,34 @@ def act_joint(joint_names: Sequence[str], delta_rad: float = DELTA_RAD) -> Block
     check_range("delta", delta_rad, 1e-3, np.pi, unit="rad")
     quantity = Quantity.uniform("act_joint", "rad", -delta_rad, delta_rad, joints)
     return Block("act_joint", (quantity.term("delta"),))
+
+
+def in_control(blocks: Iterable[Block], control: str) -> tuple[Block, ...]:
+    """The blocks, with `act_joint` giving velocities or torques instead of angles.
+
+    For studies in simulation: the OP3's driver knows goal angles only.
+
+    Args:
+        blocks: of an action.
+        control: `position` (as they are), `velocity` (up to the servos' no-load speed, rad/s) or
+            `torque` (up to their stall torque, N m).
+
+    Raises:
+        BadInputError: another control.
+    """
+    check_choice("control", control, CONTROLS, remedy="choose one of them")
+    if control == "position":
+        return tuple(blocks)
+    return tuple(
+        Block(block.name, (QUANTITIES[control].term(control, block.joints),))
+        if block.name == "act_joint" else block
+        for block in blocks
+    )  # fmt: skip
+
+
+def deployable(blocks: Iterable[Block]) -> bool:
+    """Whether the OP3's driver can do what the action says: it takes no velocities or torques."""
+    return not any(term.quantity in CONTROLS for block in blocks for term in block.terms)
 
 
 def act_kp(joint_names: Sequence[str] = robot.JOINTS) -> Block:
@@ -110,22 +148,23 @@ class Targets(NamedTuple):
     """What an action acts on."""
 
     position: Array
-    """Goal angles, rad, (..., 20)."""
+    """Goal angles, rad; of joints whose action gives them, rad/s or N m, (..., 20)."""
     stiffness_scale: Array
     """(..., 20)."""
     damping_scale: Array
     """(..., 20)."""
 
 
-# By field of `Targets`.
-_LIMITS = ((robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD), STIFFNESS_RANGE, DAMPING_RANGE)
-# Field of `Targets`, and whether the value is added to what is there.
+_NO_LIMITS = (-np.inf, np.inf)
+# Field of `Targets`, whether the value is added to what is there, and the limits of the result.
 _EFFECTS = {
-    "delta": (0, True),
-    "stiffness_scale": (1, False),
-    "damping_scale": (2, False),
-    "stiffness_change": (1, True),
-    "damping_change": (2, True),
+    "delta": (0, True, (robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)),
+    "velocity": (0, False, _NO_LIMITS),
+    "torque": (0, False, _NO_LIMITS),
+    "stiffness_scale": (1, False, STIFFNESS_RANGE),
+    "damping_scale": (2, False, DAMPING_RANGE),
+    "stiffness_change": (1, True, STIFFNESS_RANGE),
+    "damping_change": (2, True, DAMPING_RANGE),
 }
 
 
@@ -143,8 +182,8 @@ class _Part(NamedTuple):
 
 def _part(term: Term, start: int) -> _Part:
     joints = np.array([robot.JOINT_INDEX[label] for label in term.labels])
-    target, relative = _EFFECTS[term.quantity]
-    low, high = (np.broadcast_to(end, robot.NUM_JOINTS)[joints] for end in _LIMITS[target])
+    target, relative, limits = _EFFECTS[term.quantity]
+    low, high = (np.broadcast_to(end, robot.NUM_JOINTS)[joints] for end in limits)
     return _Part(target, relative, slice(start, start + len(joints)), joints, low, high)
 
 

@@ -3,11 +3,8 @@
 
 import os
 import platform
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import mjbatch
 import mujoco
 import numpy as np
 
+from op3_fall.races import Contestant, figure, memory, peak_mb, race, ratio
 from op3_fall.results import open_folder, print_table, provenance, write_json
 from op3_fall.scenarios import PushSpec, pushed_stand
 from op3_fall.signals import JointCommand
@@ -27,35 +25,6 @@ RATIO_GOAL = 0.85
 GOAL_COUNT = 256
 MEMORY_GOAL_MB = 1500.0
 _EXPANDED = ("actuator_gainprm", "actuator_biasprm", "actuator_forcerange")
-_MIN_ROUNDS = 5
-_BURST_S = 0.25
-_MAX_BURST_STEPS = 50  # 1 s: later every robot lies still
-
-
-@dataclass
-class _Contestant:
-    """One way to step `count` robots; speeds of its bursts."""
-
-    name: str
-    count: int
-    restore: Callable[[], None]
-    """Put the falling robots back."""
-    control_step: Callable[[], object]
-    """Step every robot 20 ms."""
-    physics_steps: int
-    """In a control step."""
-    speeds: list[float] = field(default_factory=list)
-    """Control steps of one robot per second, one entry a burst."""
-
-    def burst(self, steps: int) -> float:
-        """Time `steps` control steps from the saved states, s."""
-        self.restore()
-        start = time.perf_counter()
-        for _ in range(steps):
-            self.control_step()
-        took = time.perf_counter() - start
-        self.speeds.append(self.count * steps / took)
-        return took
 
 
 def bench_sim(
@@ -79,10 +48,10 @@ def bench_sim(
     open_folder(out)
     rivals = [[_plain(singles), _one_by_one(singles)], *(list(_pair(n)) for n in counts)]
     for group in rivals:
-        _race(group, seconds)
-    figures = [_figure(c) for group in rivals for c in group]
-    ratios = {str(n): _ratio(*group) for n, group in zip(counts, rivals[1:], strict=True)}
-    before_mb, peak_mb = _memory(max(counts))
+        race(group, seconds)
+    figures = [figure(c) for group in rivals for c in group]
+    ratios = {str(n): ratio(*group) for n, group in zip(counts, rivals[1:], strict=True)}
+    before_mb, peak_mb = memory(f"op3_fall.bench:peak_memory({max(counts)})")
     goal_ratios = [ratios[str(n)] for n in counts if n >= GOAL_COUNT]
     summary = {
         **provenance({"seconds": seconds, "counts": counts, "singles": singles}, 0),
@@ -118,7 +87,7 @@ def _states(simulation: Simulation) -> np.ndarray:
     return simulation.batch.bind("state")
 
 
-def _pair(n: int) -> tuple[_Contestant, _Contestant]:
+def _pair(n: int) -> tuple[Contestant, Contestant]:
     """`Simulation` and raw mjbatch, on every core."""
     simulation, command = _falling(n)
     saved = _states(simulation).copy()
@@ -127,18 +96,18 @@ def _pair(n: int) -> tuple[_Contestant, _Contestant]:
         raw.expand(name)[:] = simulation.batch.expand(name)
     physics_steps = _physics_steps(simulation)
     return (
-        _Contestant(
+        Contestant(
             "Simulation", n, lambda: np.copyto(_states(simulation), saved),
             lambda: simulation.step(command), physics_steps,
         ),
-        _Contestant(
+        Contestant(
             "mjbatch", n, lambda: np.copyto(raw.bind("state"), saved),
             lambda: raw.step(nstep=physics_steps), physics_steps,
         ),
     )  # fmt: skip
 
 
-def _plain(n: int) -> _Contestant:
+def _plain(n: int) -> Contestant:
     """MuJoCo on one thread, one robot after the other."""
     simulation, _ = _falling(n)
     mj, saved, physics_steps = simulation.model.mj, _states(simulation), _physics_steps(simulation)
@@ -152,10 +121,10 @@ def _plain(n: int) -> _Contestant:
         for data in robots:
             mujoco.mj_step(mj, data, physics_steps)
 
-    return _Contestant("mj_step, one thread", n, restore, control_step, physics_steps)
+    return Contestant("mj_step, one thread", n, restore, control_step, physics_steps)
 
 
-def _one_by_one(n: int) -> _Contestant:
+def _one_by_one(n: int) -> Contestant:
     """A Python loop over simulations of one robot each, as environments are often stepped."""
     together, command = _falling(n)
     saved = _states(together)
@@ -173,69 +142,22 @@ def _one_by_one(n: int) -> _Contestant:
             simulation.step(hold)
 
     physics_steps = _physics_steps(together)
-    return _Contestant("Simulation, one by one", n, restore, control_step, physics_steps)
+    return Contestant("Simulation, one by one", n, restore, control_step, physics_steps)
 
 
 def _physics_steps(simulation: Simulation) -> int:
     return round(CONTROL_PERIOD_S / simulation.dt_s)
 
 
-def _race(group: list[_Contestant], seconds: float) -> None:
-    """Bursts in turn, so that a busy machine slows all alike."""
-    burst_s = min(_BURST_S, seconds / _MIN_ROUNDS)
-    steps = []
-    for contestant in group:
-        contestant.burst(1)
-        took = contestant.burst(1)
-        contestant.speeds.clear()
-        steps.append(min(max(round(burst_s / took), 1), _MAX_BURST_STEPS))
-    # The same stretch of the fall for everyone: contacts come and go.
-    spent, rounds = 0.0, 0
-    while spent < seconds * len(group) or rounds < _MIN_ROUNDS:
-        spent += sum(contestant.burst(min(steps)) for contestant in group)
-        rounds += 1
-
-
-def _figure(contestant: _Contestant) -> dict[str, Any]:
-    speed = float(np.median(contestant.speeds))
-    return {
-        "name": contestant.name,
-        "simulations": contestant.count,
-        "rounds": len(contestant.speeds),
-        "control_steps_per_s": speed,
-        "physics_steps_per_s": speed * contestant.physics_steps,
-    }
-
-
-def _ratio(ours: _Contestant, raw: _Contestant) -> float:
-    """Median over the rounds of the ratio within one round."""
-    return float(np.median(np.array(ours.speeds) / np.array(raw.speeds)))
-
-
 def peak_memory(n: int) -> tuple[float, float]:
     """Peak resident memory of this process before and after stepping n robots, MB."""
-    before = _peak_mb()
+    before = peak_mb()
     simulation = Simulation(n)
     scenario = pushed_stand(PushSpec(), np.arange(n), seed=0)
     simulation.reset(scenario)
     for _ in range(3):
         simulation.step(JointCommand.hold(scenario.position))
-    return before, _peak_mb()
-
-
-def _peak_mb() -> float:
-    # Not getrusage: its peak survives exec, so a child would show its parent's.
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
-
-
-def _memory(n: int) -> tuple[float, float]:
-    """`peak_memory` in a fresh process."""
-    code = f"from op3_fall.bench import peak_memory; print(*peak_memory({n}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    before, peak = map(float, done.stdout.split())
-    return before, peak
+    return before, peak_mb()
 
 
 def _print(figures: list[dict[str, Any]], ratios: dict[str, float], peak_mb: float) -> None:

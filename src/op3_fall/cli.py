@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from op3_fall.bench_commands import BENCHES, run_bench
 from op3_fall.detect import Detect
 from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.experiment import Experiment
@@ -19,7 +20,6 @@ from op3_fall.ros_commands import (
     RosSet,
     RosSim,
     RosTell,
-    check_ros,
     run_ros,
     tell_ros,
 )
@@ -65,36 +65,6 @@ class Convergence:
     """Seed of push and start jitter."""
     out: Path = Path("results/convergence")
     """Folder for the table and summary.json."""
-
-
-@dataclass(frozen=True)
-class BenchSim:
-    """Simulation speed beside plain MuJoCo and raw mjbatch, in one run."""
-
-    out: Path = Path("results/bench_sim")
-    """Folder for summary.json."""
-    seconds: float = 2.0
-    """Time to spend on each figure, s."""
-
-
-@dataclass(frozen=True)
-class BenchDetectors:
-    """A step of both detectors, for one robot and for 4,096."""
-
-    out: Path = Path("results/bench_detectors")
-    """Folder for summary.json."""
-    seconds: float = 3.0
-    """Time to spend on each figure, s."""
-
-
-@dataclass(frozen=True)
-class BenchRos:
-    """The ROS 2 graph: sensor to command, CPU share and memory of each node, real-time factor."""
-
-    out: Path = Path("results/bench_ros")
-    """Folder for summary.json."""
-    seconds: float = 60.0
-    """Time to measure each graph, s."""
 
 
 @contextmanager
@@ -191,28 +161,6 @@ def _convergence(args: Convergence) -> int:
     return 0
 
 
-def _bench_sim(args: BenchSim) -> int:
-    from op3_fall.bench import bench_sim
-
-    bench_sim(args.out, seconds=args.seconds)
-    return 0
-
-
-def _bench_detectors(args: BenchDetectors) -> int:
-    from op3_fall.bench_detectors import bench_detectors
-
-    bench_detectors(args.out, seconds=args.seconds)
-    return 0
-
-
-def _bench_ros(args: BenchRos) -> int:
-    check_ros()
-    from op3_fall.bench_ros import bench_ros
-
-    bench_ros(args.out, seconds=args.seconds)
-    return 0
-
-
 _COMMANDS = {
     "experiment": Experiment, "sweep": Sweep, "detect": Detect, "plot": Plot,
     "convergence": Convergence,
@@ -222,12 +170,12 @@ _GROUPS = {
         "The ROS 2 graph, without `launch` and ros2cli.",
         {"sim": RosSim, "robot": RosRobot, "tell": RosTell, "set": RosSet},
     ),
-    "bench": ("Benchmarks.", {"sim": BenchSim, "detectors": BenchDetectors, "ros": BenchRos}),
+    "bench": ("Benchmarks.", BENCHES),
 }
 _RUN = {
     Experiment: _experiment, Sweep: _sweep, Detect: _detect, Plot: _plot,
     Convergence: _convergence,
-    BenchSim: _bench_sim, BenchDetectors: _bench_detectors, BenchRos: _bench_ros,
+    **dict.fromkeys(BENCHES.values(), run_bench),
     RosSim: run_ros, RosRobot: run_ros, RosTell: tell_ros, RosSet: tell_ros,
 }  # fmt: skip
 

@@ -3,6 +3,9 @@
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from op3_fall import robot
 from op3_fall.fall_detection import FallDetector, FallRule
 from op3_fall.impact_detection import ImpactDetector, ImpactRule
@@ -44,6 +47,11 @@ class Detectors:
     def change(self, config: DetectorConfig) -> None:
         """Go on with other parameters."""
         self.fall.rule, self.impact.rule = config.fall, config.impact
+
+    def restart(self, reading: SensorReading, which: NDArray[np.bool_]) -> None:
+        """Forget the robots `which` (...): they are at rest, as `reading` (...) says."""
+        self.fall.restart(reading, which)
+        self.impact.restart(reading, which)
 
     def step(self, reading: SensorReading) -> tuple[FallEstimate, ImpactEstimate]:
         """Take one reading (...) in."""

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from op3_fall import robot
 from op3_fall.hand import Hand
+from op3_fall.kinematics import soles_flat
 from op3_fall.motions import Motion
 from op3_fall.recipes import FALLS, NON_FALLS, any_robot
-from op3_fall.rotations import from_roll_pitch
 from op3_fall.scenarios import Scenario
 from op3_fall.signals import JointCommand
 
@@ -98,7 +98,7 @@ def draw(seeds: ArrayLike) -> Episodes:
     motion = Motion.hold(base)
     scenario = Scenario.standing(len(drawn), motion.at(np.zeros(len(drawn))))
     scenario = replace(
-        _filled(scenario, _SCENARIO, drawn), orientation=_soles_flat(scenario.position)
+        _filled(scenario, _SCENARIO, drawn), orientation=soles_flat(scenario.position)
     )
     event_s = np.array([d["event_s"] for d in drawn])
     return Episodes(
@@ -127,13 +127,3 @@ def _hands(drawn: list[dict[str, Any]], event_s: Array) -> Hand:
             hand.speed[k] = d.get("hand_speed", 0.0)
             hand.lean[k] = d.get("lean", hand.lean[k])
     return hand
-
-
-def _soles_flat(position: Array) -> Array:
-    """Attitude of the torso, wxyz (n, 4), that puts the soles flat on the floor."""
-    pitch = np.mean([
-        sign * (position[:, _INDEX[f"{side}_hip_pitch"]] + position[:, _INDEX[f"{side}_knee"]]
-                - position[:, _INDEX[f"{side}_ank_pitch"]])
-        for side, sign in (("l", -1.0), ("r", 1.0))
-    ], axis=0)  # fmt: skip
-    return from_roll_pitch(np.zeros(len(pitch)), pitch)

@@ -100,6 +100,10 @@ class FallDetector:
         self.rule = rule or FallRule()
         self._state = _begin(first, self.rule.settle_s)
 
+    def restart(self, reading: SensorReading, which: Flags) -> None:
+        """Forget the robots `which` (...): they are at rest, as `reading` (...) says."""
+        self._state = choose(which.T, _begin(reading, self.rule.settle_s), self._state)
+
     def step(self, reading: SensorReading) -> FallEstimate:
         """Take one reading (...) in."""
         use = self._use(reading)

@@ -88,9 +88,16 @@ class ImpactDetector:
         """Start from a reading (...) of a robot at rest."""
         self.rule = rule or ImpactRule()
         self._servo = servo
+        self._state = self._begin(first)
+
+    def restart(self, reading: SensorReading, which: Flags) -> None:
+        """Forget the robots `which` (...): they are at rest, as `reading` (...) says."""
+        self._state = choose(which.T, self._begin(reading), self._state)
+
+    def _begin(self, first: SensorReading) -> _State:
         now = first.time_s.T[()]
         none = np.zeros_like(now, dtype=np.int64)[()]
-        self._state = _State(
+        return _State(
             time_s=now, velocity=first.velocity.T[_FREE], carried=self._torque(first),
             turning=components(first.angular_velocity),
             force=components(first.linear_acceleration),

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall import robot
+from op3_fall.rotations import from_roll_pitch
 from op3_fall.vectors import Vector, dot
 
-__all__ = ["Sole", "Stance", "clearance", "find_stance", "half_span"]
+__all__ = ["Sole", "Stance", "clearance", "find_stance", "half_span", "soles_flat"]
 
 Array = NDArray[np.float64]
 _SOLE_HALF_LENGTH, _SOLE_HALF_WIDTH = 0.0635, 0.036
@@ -150,6 +151,23 @@ def _arm(sin: Array, cos: Array, side: float) -> Vector:
     y = side * (_ARM_Y + _UPPER_Y * cu + _FOREARM_Y * cf)
     z = _ARM_Z + side * (_UPPER_Y * su + _FOREARM_Y * sf)
     return _ARM_X * cp + z * sp, y, z * cp - _ARM_X * sp
+
+
+def soles_flat(position: Array) -> Array:
+    """Attitude of the torso, wxyz (..., 4), that puts the soles flat on a level floor.
+
+    By its pitch alone, between those that either sole asks for: legs that roll must cancel out.
+
+    Args:
+        position: joint angles in rad, (..., 20).
+    """
+    pitch = np.mean([
+        sign * (position[..., robot.JOINT_INDEX[f"{side}_hip_pitch"]]
+                + position[..., robot.JOINT_INDEX[f"{side}_knee"]]
+                - position[..., robot.JOINT_INDEX[f"{side}_ank_pitch"]])
+        for side, sign in (("l", -1.0), ("r", 1.0))
+    ], axis=0)  # fmt: skip
+    return from_roll_pitch(np.zeros(np.shape(pitch)), pitch)
 
 
 def half_span(sole: Sole, toward: Vector) -> Array:

@@ -18,17 +18,18 @@ class CommandDelay:
     def __init__(self, n: int) -> None:
         """No delay."""
         self._all = np.arange(n)
-        self._delay = np.zeros(n, dtype=np.int64)  # driver cycles
+        self.cycles = np.zeros(n, dtype=np.int64)
+        """By how many driver cycles each simulation's commands are late, (n,)."""
         self._count = np.zeros(n, dtype=np.int64)  # driver cycles so far
         self._ring: JointCommand | None = None  # (depth, n, 20) each, slot: count modulo depth
 
     def reset(self, rows: Rows, latency_s: NDArray[np.float64], hold: JointCommand) -> None:
         """From now on `rows` (k,) are late by `latency_s` (k,); so far they were told `hold`."""
-        self._delay[rows] = np.rint(latency_s / CYCLE_S).astype(np.int64)
-        if not self._delay.any():
+        self.cycles[rows] = np.rint(latency_s / CYCLE_S).astype(np.int64)
+        if not self.cycles.any():
             self._ring = None
             return
-        self._ring = self._with_room(int(self._delay.max()) + 1)
+        self._ring = self._with_room(int(self.cycles.max()) + 1)
         assign(self._ring, (slice(None), rows), hold)
 
     def _with_room(self, depth: int) -> JointCommand:
@@ -50,4 +51,4 @@ class CommandDelay:
         self._count[rows] += 1
         depth, count = len(self._ring.position), self._count[rows]
         assign(self._ring, (count % depth, rows), command)
-        return take(self._ring, ((count - self._delay[rows]) % depth, rows))
+        return take(self._ring, ((count - self.cycles[rows]) % depth, rows))

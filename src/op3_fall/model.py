@@ -2,21 +2,20 @@
 """Load an MJCF with the OP3's joint names and put our servos and sensors on it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall import robot
+from op3_fall.end_effectors import EndEffectors, find_end_effectors
 from op3_fall.errors import BadInputError
-from op3_fall.resources import resource
+from op3_fall.ground import FLOOR, add_bumps, find_bumps, name_floor
+from op3_fall.model_file import read_spec
 
 __all__ = ["Op3Model", "load_model"]
 
-FLOOR = "floor"
 _IMU_SITE = "op3_fall_imu"
-_QUATERNION = mujoco.mjtOrientation.mjORIENTATION_QUAT
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,10 @@ class Op3Model:
     """Body that head_tilt moves."""
     floor_id: int
     """The floor's geom."""
+    bump_ids: NDArray[np.intp]
+    """The bumps' geoms, (BUMPS,); (0,) if the model was loaded without."""
+    end_effectors: EndEffectors
+    """Points of hands, feet and head."""
     part_bodies: tuple[NDArray[np.intp], ...]
     """Bodies of each part of `robot.PARTS`."""
     part_sensors: tuple[NDArray[np.intp], ...]
@@ -46,44 +49,6 @@ class Op3Model:
         """Where the sensor `op3_fall_<name>` lies in sensordata."""
         s = self.mj.sensor(f"op3_fall_{name}")
         return slice(int(s.adr[0]), int(s.adr[0] + s.dim[0]))
-
-
-def _read_spec(path: str) -> mujoco.MjSpec:
-    """Parse an MJCF file, `""` for our own, `menagerie` for MuJoCo Menagerie's OP3."""
-    if path == "menagerie":
-        path = _menagerie_path()
-    file = Path(path) if path else resource("models/scene.xml")
-    if not file.is_file():
-        raise BadInputError(
-            f"model file '{file}' does not exist; allowed is an MJCF file with the OP3's joint "
-            "names, or 'menagerie'; check the path"
-        )
-    try:
-        return mujoco.MjSpec.from_file(str(file))
-    except (ValueError, mujoco.FatalError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInputError(
-            f"model file '{file}' cannot be read ({reason}); allowed is a valid MJCF file; "
-            "repair it or give another"
-        ) from error
-
-
-def _menagerie_path() -> str:
-    try:
-        import mujoco_menagerie  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise BadInputError(
-            "model 'menagerie' needs the package mujoco-menagerie, which is not installed; "
-            "install it with: pip install mujoco-menagerie"
-        ) from error
-    try:
-        return str(mujoco_menagerie.get("robotis_op3").xml())
-    except (mujoco_menagerie.MenagerieError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInputError(
-            f"model 'menagerie' cannot be fetched ({reason}); it is downloaded on first use; "
-            "connect to the network, or give the path of a local copy with --model PATH"
-        ) from error
 
 
 def _find_joints(spec: mujoco.MjSpec, source: str) -> dict[str, mujoco.MjsJoint]:
@@ -151,12 +116,18 @@ def _add_sensors(spec: mujoco.MjSpec, torso: mujoco.MjsBody, head: mujoco.MjsBod
         ("com", sensor.mjSENS_SUBTREECOM, obj.mjOBJ_BODY, torso.name),
     ):
         spec.add_sensor(name=f"op3_fall_{name}", type=kind, objtype=objtype, objname=objname)
+
+
+def _add_floor_sensors(spec: mujoco.MjSpec, torso: mujoco.MjsBody, *, whole_world: bool) -> None:
+    """Force of the floor on each link, or of all that is fixed to the world."""
+    obj = mujoco.mjtObj
+    floor = (obj.mjOBJ_BODY, "world") if whole_world else (obj.mjOBJ_GEOM, FLOOR)
     for body in _links(torso):
         spec.add_sensor(
             name=f"op3_fall_floor_force_{body.name}",
-            type=sensor.mjSENS_CONTACT,
-            objtype=obj.mjOBJ_GEOM,
-            objname=FLOOR,
+            type=mujoco.mjtSensor.mjSENS_CONTACT,
+            objtype=floor[0],
+            objname=floor[1],
             reftype=obj.mjOBJ_BODY,
             refname=body.name,
             # Data: the force alone; reduction 3: the net force in the world frame; one slot.
@@ -168,22 +139,12 @@ def _links(torso: mujoco.MjsBody) -> list[mujoco.MjsBody]:
     return [torso, *torso.find_all(mujoco.mjtObj.mjOBJ_BODY)]
 
 
-def _prepare_floor(spec: mujoco.MjSpec) -> None:
-    """Name the ground plane, or add one; a wall that is a plane too is not the ground."""
-    for geom in spec.geoms:
-        if geom.name == FLOOR and geom.type != mujoco.mjtGeom.mjGEOM_PLANE:
-            geom.name = "floor_of_the_file"
-    planes = [g for g in spec.worldbody.geoms if g.type == mujoco.mjtGeom.mjGEOM_PLANE]
-    level = [g for g in planes if np.allclose(g.quat[1:3], 0) and g.alt.type == _QUATERNION]
-    if level or planes:
-        (level or planes)[0].name = FLOOR
-    else:
-        plane = mujoco.mjtGeom.mjGEOM_PLANE
-        spec.worldbody.add_geom(name=FLOOR, type=plane, size=[0, 0, 0.05])
-
-
 def load_model(
-    path: str = "", *, servo: robot.Servo | None = None, timestep_s: float = 0.002
+    path: str = "",
+    *,
+    servo: robot.Servo | None = None,
+    timestep_s: float = 0.002,
+    bumps: bool = False,
 ) -> Op3Model:
     """Load an OP3 model and fit it with servos, joint limits, sensors and a floor.
 
@@ -191,13 +152,15 @@ def load_model(
         path: MJCF file; empty for this package's own, `menagerie` for MuJoCo Menagerie's.
         servo: the servo on every joint, nominal if None.
         timestep_s: physics step in s.
+        bumps: whether a scenario may put bumps on the floor; all that stands on the file's ground
+            then counts as floor.
 
     Raises:
         BadInputError: the file is missing or broken, or lacks OP3 joints or a free base.
     """
     servo = servo or robot.Servo()
     source = f"'{path}'" if path else "models/scene.xml"
-    spec = _read_spec(path)
+    spec = read_spec(path)
     joints = _find_joints(spec, source)
     torso, head = joints["head_pan"].parent.parent, joints["head_tilt"].parent
     if not any(j.type == mujoco.mjtJoint.mjJNT_FREE for j in torso.joints):
@@ -209,9 +172,12 @@ def load_model(
         body.name = body.name or f"link_{i}"
     for key in list(spec.keys):  # sized for the actuators that are about to go
         spec.delete(key)
-    _prepare_floor(spec)
+    name_floor(spec)
+    if bumps:
+        add_bumps(spec)
     _add_servos(spec, joints, servo)
     _add_sensors(spec, torso, head)
+    _add_floor_sensors(spec, torso, whole_world=bumps)
     spec.option.timestep = timestep_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     # A simulation that blows up must be seen, not silently restarted.
@@ -249,6 +215,8 @@ def _index(mj: mujoco.MjModel, servo: robot.Servo, torso: str, head: str) -> Op3
         torso_id=torso_id,
         head_id=mj.body(head).id,
         floor_id=mj.geom(FLOOR).id,
+        bump_ids=find_bumps(mj),
+        end_effectors=find_end_effectors(mj, torso_id),
         part_bodies=bodies,
         part_sensors=tuple(
             np.array([(force[b] - min(force.values())) // 3 for b in part]) for part in bodies

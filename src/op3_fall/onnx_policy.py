@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from op3_fall.errors import BadInputError
 from op3_fall.onnx_scan import check_self_contained
-from op3_fall.policy import Contract, Installation
+from op3_fall.policy import Contract
 from op3_fall.policy_codec import PolicyCodec
+from op3_fall.policy_spec import Installation
 from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
 
 __all__ = ["ACTION", "CONTRACT_KEY", "OBSERVATION", "OnnxPolicy"]

@@ -8,16 +8,19 @@ from numpy.typing import NDArray
 
 from op3_fall import robot
 from op3_fall.forces import OutsideForces
+from op3_fall.geometry import Geometry
+from op3_fall.joint_errors import JointErrors
 from op3_fall.model import Op3Model
+from op3_fall.operating_modes import DriveLaw, Modes, OperatingMode, drive_law
 from op3_fall.scenarios import Scenario
 from op3_fall.signals import JointCommand
 from op3_fall.truth import PhysicsFrame
+from op3_fall.variation import Variation
 
 __all__ = ["Physics"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
-_CORNERS = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, 8)
 _BAD = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL,
                          mujoco.mjtWarning.mjWARN_BADQACC)]  # fmt: skip
 
@@ -31,7 +34,9 @@ class Physics:
         self.servo = model.servo
         self.dt_s = float(model.mj.opt.timestep)
         self.batch = batch = mjbatch.Batch(model.mj, n, threads)
-        self._data = mujoco.MjData(model.mj)  # scratch for start heights
+        self.geometry = Geometry(model, n, threads)
+        self.joint_errors = JointErrors(n)
+        self.variation = Variation(model, batch)
         self._strength = np.ones(n)
         self.torque = np.zeros((n, robot.NUM_JOINTS))
         """Torque that the motor currents made in the last step, N m, (n, 20)."""
@@ -48,59 +53,27 @@ class Physics:
         self._vectors, self._added = _vector_columns(model)
         self._back_emf_damping = self.servo.back_emf_damping
         self._saturation = np.zeros((n, robot.NUM_JOINTS))
-        self._varied: set[str] = set()
+        self._other_modes: NDArray[np.bool_] | None = None  # joints not in POSITION, (n, 20)
 
     def reset(self, scenario: Scenario, rows: Rows, command: JointCommand) -> None:
-        """Start `rows` (k,) as `scenario` says, at rest, with `command` (k, 20) written."""
-        self._vary_model(rows, scenario)
+        """Start `rows` (k,) as `scenario` says, at rest, with `command` (k, 20) written.
+
+        Raises:
+            BadInputError: the scenario has bumps and the model none.
+        """
+        self.variation.reset(scenario, rows)
+        self.joint_errors.reset(scenario, rows)
+        true = self.joint_errors.true(scenario.position, rows)
         self.batch.reset(rows)
         self.qpos[rows, :2] = 0.0
-        self.qpos[rows, 2] = self._start_heights(scenario)
+        self.qpos[rows, 2] = self.geometry.start_heights(scenario.orientation, true)
         self.qpos[rows, 3:7] = scenario.orientation
-        self.qpos[np.ix_(rows, self.model.qpos_index)] = scenario.position
+        self.qpos[np.ix_(rows, self.model.qpos_index)] = true
         self._strength[rows] = scenario.strength
         self.write_servos(rows, command)
         self.forces.reset(scenario, rows)
         self.batch.forward(rows)
         self.torque[rows] = self._force[np.ix_(rows, self.model.actuator_index)]
-
-    def _vary_model(self, rows: Rows, scenario: Scenario) -> None:
-        """Masses and friction; a field becomes per simulation once a scenario varies it."""
-        if self._varies("geom_friction", bool(np.isfinite(scenario.friction).any())):
-            # In a contact the larger friction counts, so all geoms take the floor's.
-            given = np.isfinite(scenario.friction)[:, None]
-            nominal = self.model.mj.geom_friction[:, 0]
-            friction = np.where(given, scenario.friction[:, None], nominal)
-            self.batch.expand("geom_friction")[rows, :, 0] = friction
-        if self._varies("body_mass", bool((scenario.mass_scale != 1).any())):
-            scale = np.ones((len(rows), self.model.mj.nbody))
-            for part, bodies in enumerate(self.model.part_bodies):
-                scale[:, bodies] = scenario.mass_scale[:, part, None]
-            self.batch.expand("body_mass")[rows] = scale * self.model.mj.body_mass
-            self.batch.expand("body_inertia")[rows] = scale[..., None] * self.model.mj.body_inertia
-            self.batch.set_const(rows)
-
-    def _varies(self, model_field: str, now: bool) -> bool:
-        if now:
-            self._varied.add(model_field)
-        return model_field in self._varied
-
-    def _start_heights(self, scenario: Scenario) -> Array:
-        """Height of the torso's origin that puts the lowest corner on the floor, m, (n,)."""
-        mj, data = self.model.mj, self._data
-        solid = (mj.geom_contype | mj.geom_conaffinity).astype(bool)
-        solid[self.model.floor_id] = False
-        corners = mj.geom_aabb[solid, :3, None] + mj.geom_aabb[solid, 3:, None] * _CORNERS
-        heights = np.zeros(len(scenario))
-        for k in range(len(scenario)):
-            data.qpos[:3] = 0.0
-            data.qpos[3:7] = scenario.orientation[k]
-            data.qpos[self.model.qpos_index] = scenario.position[k]
-            mujoco.mj_kinematics(mj, data)
-            up = data.geom_xmat[solid, 6:, None]  # third row of each rotation
-            low = data.geom_xpos[solid, 2, None] + (up * corners).sum(axis=1)
-            heights[k] = -low.min()
-        return heights
 
     def begin(self) -> None:
         """Call before a run of steps, as the state may have been written from outside."""
@@ -116,6 +89,8 @@ class Physics:
         """What happened in the physics step that has just been made."""
         before, self._velocity = self._velocity, self.qvel[:, self.model.dof_index]
         drive = self._force[:, self.model.actuator_index]
+        if self._other_modes is not None:
+            drive = self._at_end(self._other_modes, before, drive)
         # Velocity after the step: implicitfast damps with it, so torques and momenta agree.
         self.torque = drive - self._back_emf_damping * self._velocity
         rotor = self.servo.ARMATURE_KG_M2 * (self._velocity - before) / self.dt_s
@@ -129,6 +104,13 @@ class Physics:
             head_acceleration=length[:, -1],
         )
 
+    def _at_end(self, joints: NDArray[np.bool_], before: Array, drive: Array) -> Array:
+        """The drive (n, 20), of `joints` (n, 20) with the velocity after the step."""
+        per_velocity = self._bias[:, self.model.actuator_index, 2]
+        free = joints & (np.abs(drive) < self._saturation)
+        # Implicitfast's own: its forces take the velocity after the step.
+        return np.where(free, drive + per_velocity * (self._velocity - before), drive)
+
     def _lengths(self) -> Array:
         """Size of the floor force on each part, then head speed and acceleration, (n, 16)."""
         vectors = self._sensordata[:, self._vectors]
@@ -138,20 +120,38 @@ class Physics:
         # Term by term: no BLAS, whose result may depend on the batch.
         return np.sqrt(vectors[:, 0] + vectors[:, 1] + vectors[:, 2])
 
-    def write_servos(self, rows: Rows | slice, written: JointCommand) -> None:
-        """Registers (k, 20) to MuJoCo: kp and kv of the actuator, duty cap as its force range."""
+    def write_servos(
+        self, rows: Rows | slice, written: JointCommand, modes: Modes | None = None
+    ) -> None:
+        """Registers (k, 20) to MuJoCo: the law of the drive, and the duty cap as its force range.
+
+        `modes` (k, 20) are the joints' `OperatingMode`; None is POSITION for all.
+        """
         servos = self.model.actuator_index
         at = (rows, servos) if isinstance(rows, slice) else np.ix_(rows, servos)
         strength = self._strength[rows, None]
         kp = strength * self.servo.stiffness_per_p * written.p_gain
         kv = strength * self.servo.damping_per_d * written.d_gain
         cap = strength * self.servo.stall_torque_n_m * written.goal_pwm / self.servo.MAX_PWM
-        self._ctrl[at] = written.position
-        self._gain[(*at, 0)] = kp
-        self._bias[(*at, 1)] = -kp
-        self._bias[(*at, 2)] = -kv
+        law = DriveLaw(self.joint_errors.true(written.position, rows), kp, kp, kv)
+        if modes is not None:
+            law = drive_law(modes, law, written.position, strength, self.servo)
+        self._note_modes(rows, modes)
+        self._ctrl[at] = law.goal
+        self._gain[(*at, 0)] = law.gain
+        self._bias[(*at, 1)] = -law.pull
+        self._bias[(*at, 2)] = -law.brake
         self._cap[(*at, 0)], self._cap[(*at, 1)] = -cap, cap
         self._saturation[rows] = 0.999 * cap
+
+    def _note_modes(self, rows: Rows | slice, modes: Modes | None) -> None:
+        if modes is None and self._other_modes is None:
+            return
+        if self._other_modes is None:
+            self._other_modes = np.zeros_like(self._saturation, dtype=bool)
+        self._other_modes[rows] = modes != OperatingMode.POSITION if modes is not None else False
+        if not self._other_modes.any():
+            self._other_modes = None
 
     @property
     def inertial(self) -> Array:
@@ -160,7 +160,7 @@ class Physics:
 
     @property
     def joints(self) -> tuple[Array, Array]:
-        """Angles in rad and velocities in rad/s, (n, 20) each."""
+        """True angles in rad and velocities in rad/s, (n, 20) each."""
         return self.qpos[:, self.model.qpos_index], self.qvel[:, self.model.dof_index]
 
     @property

@@ -8,7 +8,8 @@ from op3_fall import robot
 from op3_fall.action import ActionDecoder, Targets
 from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.observation import ObservationBuilder, Observed
-from op3_fall.policy import Contract
+from op3_fall.policy_spec import PolicySpec
+from op3_fall.rows import choose
 from op3_fall.signals import FallEstimate, JointCommand, SensorReading
 
 __all__ = ["PolicyCodec"]
@@ -19,38 +20,56 @@ Array = NDArray[np.float64]
 class PolicyCodec:
     """Makes observations from signals and commands from actions, for robots of any shape (...)."""
 
-    def __init__(self, contract: Contract) -> None:
-        """Prepare for the contract; `reset` starts."""
-        self.contract = contract
-        servo = robot.Servo(contract.voltage_v)
+    def __init__(self, spec: PolicySpec) -> None:
+        """Prepare for the spec; `reset` starts."""
+        self.spec = spec
+        servo = robot.Servo(spec.voltage_v)
         self._servo, self._effort_per_n_m = servo, servo.effort_per_n_m
-        self._builder = ObservationBuilder(contract.observation)
-        self._decoder = ActionDecoder(contract.action)
+        self._builder = ObservationBuilder(spec.observation)
+        self._decoder = ActionDecoder(spec.action)
         self._targets: Targets | None = None
         self._command: JointCommand | None = None
         self._history: Array | None = None
-        self._last_action = np.zeros(contract.action_length)
+        self._new: NDArray[np.bool_] = np.ones((), dtype=bool)  # has no history yet
+        self._last_action = np.zeros(spec.action_length)
         self.refused: NDArray[np.bool_] = np.zeros((), dtype=bool)
         """Robots (...) whose last action, observation or measured pose was not finite."""
 
-    def reset(self, reading: SensorReading) -> JointCommand:
+    @property
+    def last_action(self) -> Array:
+        """As observations have it: limited to [-1, 1], zeros after a reset, (..., actions)."""
+        return self._last_action
+
+    def reset(
+        self, reading: SensorReading, which: NDArray[np.bool_] | None = None
+    ) -> JointCommand:
         """Start at the measured pose: the first command holds it with the nominal gains.
+
+        Args:
+            reading: of all robots (...).
+            which: robots (...) that start, all if None; the first call must start all.
 
         Raises:
             BadInputError: the pose is not finite.
         """
         position = np.array(reading.position, dtype=float)
-        if not np.isfinite(position).all():
+        which = np.ones(position.shape[:-1], dtype=bool) if which is None else which
+        if not np.isfinite(position[which]).all():
             raise BadInputError(
                 "the measured pose has values that are not finite; allowed are angles in rad; "
                 "see that the driver reads every joint"
             )
-        shape = position.shape[:-1]
-        self._targets = Targets(position, np.ones(position.shape), np.ones(position.shape))
-        self._history = None
-        self._last_action = np.zeros((*shape, self.contract.action_length))
-        self.refused = np.zeros(shape, dtype=bool)
-        self._command = self._to_command(self._targets, None)
+        last_action = np.zeros((*position.shape[:-1], self.spec.action_length))
+        targets = Targets(position, np.ones(position.shape), np.ones(position.shape))
+        new, refused = np.ones_like(which), np.zeros_like(which)
+        if self._targets is not None and not which.all():
+            rows = which[..., None]
+            targets = choose(rows, targets, self._targets)
+            last_action = np.where(rows, last_action, self._last_action)
+            new, refused = which | self._new, self.refused & ~which
+        self._targets, self._last_action = targets, last_action
+        self._new, self.refused = new, refused
+        self._command = self._to_command(targets, None)
         return self._command
 
     def observe(self, reading: SensorReading, fall: FallEstimate) -> NDArray[np.float32]:
@@ -65,31 +84,47 @@ class PolicyCodec:
             targets.stiffness_scale, targets.damping_scale, self._last_action,
         )  # fmt: skip
         now = self._builder.build(seen)
-        n = self.contract.history
-        if n > 1 and self._history is not None:
-            now = np.concatenate([self._history[..., now.shape[-1] :], now], axis=-1)
-        elif n > 1:
-            now = np.tile(now, n)
-        self._history = now
+        if self.spec.history > 1:
+            now = self._remembered(now)
+        self._new = np.zeros_like(self._new)
         return now.astype(np.float32)
 
-    def act(self, action: ArrayLike, reading: SensorReading) -> JointCommand:
+    def _remembered(self, now: Array) -> Array:
+        """The last observations up to `now` (..., n), as often as `history` says."""
+        first = np.tile(now, self.spec.history)
+        if self._history is not None:
+            later = np.concatenate([self._history[..., now.shape[-1] :], now], axis=-1)
+            first = np.where(self._new[..., None], first, later)
+        self._history = first
+        return first
+
+    def act(
+        self, action: ArrayLike, reading: SensorReading, which: NDArray[np.bool_] | None = None
+    ) -> JointCommand:
         """The command for an action (..., `action_length`).
 
         Where the action or the measured pose is not finite the last targets and gains stay, and
         `refused` says so.
+
+        Args:
+            action: of all robots (...).
+            reading: of all robots (...).
+            which: robots (...) that act, all if None; targets and gains of the others stay.
 
         Raises:
             Op3FallError: called before `reset`.
         """
         last, action = self._started(), np.asarray(action, dtype=float)
         both = np.concatenate([action, reading.position], axis=-1)
-        good = np.asarray(np.isfinite(both).all(axis=-1, keepdims=True))
-        self.refused = np.asarray(~good[..., 0])
+        acts = np.asarray(np.isfinite(both).all(axis=-1))
+        self.refused = np.asarray(~acts)
+        if which is not None:
+            self.refused, acts = ~acts & which, acts & which
         targets = self._decoder.decode(action, reading.position, last)
-        if self.refused.any():
-            targets = Targets(*(np.where(good, *pair) for pair in zip(targets, last, strict=True)))
-            action = np.where(good, action, self._last_action)
+        if not acts.all():
+            rows = acts[..., None]
+            targets = choose(rows, targets, last)
+            action = np.where(rows, action, self._last_action)
         self._last_action = np.minimum(np.maximum(action, -1.0), 1.0)
         self._targets, self._command = targets, self._to_command(targets, self._command)
         return self._command
@@ -106,5 +141,5 @@ class PolicyCodec:
             position=targets.position,
             p_gain=self._servo.p_register(targets.stiffness_scale),
             d_gain=self._servo.d_register(targets.damping_scale),
-            goal_pwm=np.full(targets.position.shape, self.contract.nominal_gains.goal_pwm),
+            goal_pwm=np.full(targets.position.shape, self.spec.nominal_gains.goal_pwm),
         )

@@ -4,7 +4,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["from_roll_pitch", "gravity_in_body", "rotate_inverse"]
+__all__ = ["from_roll_pitch", "gravity_in_body", "multiply", "rotate", "rotate_inverse"]
 
 
 def from_roll_pitch(roll: ArrayLike, pitch: ArrayLike) -> NDArray[np.float64]:
@@ -12,6 +12,20 @@ def from_roll_pitch(roll: ArrayLike, pitch: ArrayLike) -> NDArray[np.float64]:
     half_roll, half_pitch = np.asarray(roll) / 2, np.asarray(pitch) / 2
     cr, sr, cp, sp = np.cos(half_roll), np.sin(half_roll), np.cos(half_pitch), np.sin(half_pitch)
     return np.stack([cr * cp, sr * cp, cr * sp, -sr * sp], axis=-1)
+
+
+def multiply(left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
+    """Quaternion (..., 4) of `right` followed by `left`, both (..., 4)."""
+    p, q = np.asarray(left, dtype=float), np.asarray(right, dtype=float)
+    w = p[..., :1] * q[..., :1] - (p[..., 1:] * q[..., 1:]).sum(axis=-1, keepdims=True)
+    xyz = p[..., :1] * q[..., 1:] + q[..., :1] * p[..., 1:] + np.cross(p[..., 1:], q[..., 1:])
+    return np.concatenate([w, xyz], axis=-1)
+
+
+def rotate(quaternion: ArrayLike, vector: ArrayLike) -> NDArray[np.float64]:
+    """A vector (..., 3) of the frame that `quaternion` (..., 4) describes in the world."""
+    q = np.asarray(quaternion, dtype=float)
+    return rotate_inverse(q * [1.0, -1.0, -1.0, -1.0], vector)
 
 
 def rotate_inverse(quaternion: ArrayLike, vector: ArrayLike) -> NDArray[np.float64]:
@@ -22,6 +36,8 @@ def rotate_inverse(quaternion: ArrayLike, vector: ArrayLike) -> NDArray[np.float
     return v + w * t + np.cross(xyz, t)
 
 
-def gravity_in_body(quaternion: ArrayLike) -> NDArray[np.float64]:
-    """Unit vector (..., 3) pointing down, in the body frame."""
-    return rotate_inverse(quaternion, np.array([0.0, 0.0, -1.0]))
+def gravity_in_body(
+    quaternion: ArrayLike, down: ArrayLike = (0.0, 0.0, -1.0)
+) -> NDArray[np.float64]:
+    """Unit vector (..., 3) pointing down in the body frame; `down` (..., 3) is it in the world."""
+    return rotate_inverse(quaternion, down)

@@ -13,7 +13,7 @@ __all__ = ["Index", "Rows", "assign", "choose", "faster", "take"]
 
 T = TypeVar("T", SensorReading, JointCommand)
 Rows = NDArray[np.intp]
-Index = Rows | slice | tuple[NDArray[np.int64] | slice, Rows]
+Index = Rows | NDArray[np.bool_] | slice | tuple[NDArray[np.int64] | slice, Rows]
 
 
 def take(batch: T, index: Index) -> T:

@@ -10,11 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from op3_fall import robot
 from op3_fall.errors import check_range
 
-__all__ = ["PushSpec", "Scenario", "pushed_stand"]
+__all__ = ["BUMPS", "PushSpec", "Scenario", "pushed_stand"]
 
 Array = NDArray[np.float64]
 
+BUMPS = 12
+"""Ridges that a floor can have."""
 MAX_LATENCY_S = 1.0
+MAX_SLOPE_RAD = 0.35
+"""20 degrees: what a robot no longer stands on."""
+MAX_OFFSET_RAD = 0.35
+"""20 degrees: more than a horn that sits one tooth off."""
+MAX_BUMP_M = 10.0
+_TURN = 2 * np.pi
 
 
 @dataclass(frozen=True)
@@ -56,19 +64,41 @@ class Scenario:
     latency_s: Array
     """Time that a command needs on top of the nominal timing, s, rounded to driver cycles of
     8 ms, (n,)."""
+    joint_offset: Array
+    """What an encoder reads beyond the true angle, rad, (n, 20). A goal is missed by as much the
+    other way, and the true angles at the start are `position` less this."""
+    joint_noise: Array
+    """Standard deviation of the white noise on each measured angle before its register, rad,
+    (n,); of the stream `noise_seed`, independent of the inertial chip's."""
+    slope_rad: Array
+    """Inclination of the floor, rad, (n,). The world's frame is the floor's: gravity turns."""
+    slope_direction_rad: Array
+    """Which way is down, rad, (n,): 0 along x, the front of a robot at identity attitude, right
+    positive as in `FallEstimate.fall_angle`."""
+    bumps: Array
+    """Ridges of 2 cm on the floor, (n, BUMPS, 3): x and y of the middle in m and yaw in rad, 0
+    along x; NaN where there is none. They need `load_model(bumps=True)`. A robot starts on the
+    flat floor whatever lies there: keep them clear of it."""
 
     def __post_init__(self) -> None:
-        """Refuse what would end in a wrong command or a wrong link.
+        """Refuse what would end in a wrong command, a wrong link or a wrong floor.
 
         Raises:
             BadInputError: with the value, the range and the remedy.
         """
-        for values, name, high, unit in (
-            (self.push_part, "index of the pushed part", len(robot.PARTS) - 1, ""),
-            (self.latency_s, "command latency", MAX_LATENCY_S, "s"),
+        there = self.bumps[~np.isnan(self.bumps).all(axis=-1)]
+        for values, name, low, high, unit in (
+            (self.push_part, "index of the pushed part", 0, len(robot.PARTS) - 1, ""),
+            (self.latency_s, "command latency", 0, MAX_LATENCY_S, "s"),
+            (self.joint_offset, "joint offset", -MAX_OFFSET_RAD, MAX_OFFSET_RAD, "rad"),
+            (self.joint_noise, "joint noise", 0, MAX_OFFSET_RAD, "rad"),
+            (self.slope_rad, "slope", 0, MAX_SLOPE_RAD, "rad"),
+            (self.slope_direction_rad, "slope direction", -_TURN, _TURN, "rad"),
+            (there[:, :2], "place of a bump", -MAX_BUMP_M, MAX_BUMP_M, "m"),
+            (there[:, 2], "yaw of a bump", -_TURN, _TURN, "rad"),
         ):
             for value in (values.min(initial=0), values.max(initial=0)):
-                check_range(name, float(value), 0, high, unit=unit)
+                check_range(name, float(value), low, high, unit=unit)
 
     @classmethod
     def standing(cls, n: int = 1, pose: ArrayLike = robot.POSES["stand"]) -> Self:
@@ -90,6 +120,11 @@ class Scenario:
             imu_mounting=np.tile([1.0, 0.0, 0.0, 0.0], (n, 1)),
             noise_seed=np.zeros(n, dtype=np.int64),
             latency_s=np.zeros(n),
+            joint_offset=np.zeros((n, robot.NUM_JOINTS)),
+            joint_noise=np.zeros(n),
+            slope_rad=np.zeros(n),
+            slope_direction_rad=np.zeros(n),
+            bumps=np.full((n, BUMPS, 3), np.nan),
         )
 
     def __len__(self) -> int:

@@ -34,7 +34,8 @@ class Sensing:
         """Start `rows` (k,) over: the sensors have been watching a robot at rest for long."""
         self._errors.reset(scenario, rows)
         rest = np.zeros_like(self._chip)
-        rest[rows, :3] = -sensors.GRAVITY * gravity_in_body(scenario.orientation)
+        down = self._physics.variation.down[rows]
+        rest[rows, :3] = -sensors.GRAVITY * gravity_in_body(scenario.orientation, down)
         self._chip[rows] = self._errors.turn(rest)[rows]
         self._filtered[rows] = self._errors.bias(self._chip[rows], rows)
         self.sample(rows, np.zeros(len(rows), dtype=np.int64))
@@ -50,11 +51,11 @@ class Sensing:
         position, velocity = physics.joints
         chip = self._chip if self._profile.defects else self._errors.turn(physics.inertial)
         fresh = sensors.Sample(
-            position=position[rows],
+            position=physics.joint_errors.measure(position[rows], due, cycle),
             velocity=velocity[rows],
             torque=physics.torque[rows],
             imu=self._errors.disturb(chip[rows], due, cycle),
-            orientation=physics.qpos[rows, 3:7],
+            orientation=physics.variation.level(physics.qpos[rows, 3:7], rows),
         )
         for mine, new in zip(self._sample, fresh, strict=True):
             mine[rows] = new

@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from op3_fall import robot, sensors
 from op3_fall.driver_events import CYCLE_S
 from op3_fall.errors import BadInputError
+from op3_fall.ground_truth import GroundTruth
 from op3_fall.latency import CommandDelay
 from op3_fall.model import Op3Model, load_model
+from op3_fall.operating_modes import OperatingModes
 from op3_fall.physics import Physics
-from op3_fall.rotations import gravity_in_body
 from op3_fall.rows import Rows, assign, faster, take
 from op3_fall.scenarios import Scenario
 from op3_fall.sensing import Sensing
@@ -26,7 +27,6 @@ from op3_fall.truth import Measurement, Peaks
 __all__ = ["CONTROL_PERIOD_S", "CYCLE_S", "Cycle", "Simulation"]
 
 CONTROL_PERIOD_S = 0.020
-_NO_FEET = [i for i, part in enumerate(robot.PARTS) if not part.endswith("_foot")]
 
 Array = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def _steps(period_s: float, dt_s: float, name: str) -> int:
     return steps
 
 
-class Simulation:
+class Simulation(GroundTruth):
     """N robots, each with its own state, gains, masses, friction and strength."""
 
     def __init__(
@@ -95,6 +95,7 @@ class Simulation:
         self._cycle_peak = Peaks.zeros(n)
         self._sensing = Sensing(self.physics, self.profile, n)
         self._delay = CommandDelay(n)
+        self._modes = OperatingModes(n, self.servo)
         joints = (n, robot.NUM_JOINTS)
         self._command = JointCommand.hold(np.zeros(joints))
         self._written = JointCommand.hold(np.zeros(joints))
@@ -117,7 +118,8 @@ class Simulation:
             The latest reading of every simulation, (n, ...).
 
         Raises:
-            BadInputError: the scenario's length is not that of `rows`.
+            BadInputError: the scenario's length is not that of `rows`, or it has bumps and the
+                model none.
         """
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.intp)
         if len(scenario) != len(rows):
@@ -133,6 +135,7 @@ class Simulation:
         self._measured.clear(rows)
         self._cycle_peak.clear(rows)
         self._delay.reset(rows, scenario.latency_s, hold)
+        self._modes.reset(rows, self._delay.cycles[rows])
         self._sensing.reset(scenario, rows)
         assign(self._reading, rows, self._sensing.publish(rows, np.zeros(len(rows))))
         return self._snapshot()
@@ -147,7 +150,7 @@ class Simulation:
         self.physics.qpos[:], self.physics.qvel[:] = qpos, qvel
         for given in (self._command, self._written):
             assign(given, slice(None), command)
-        self.physics.write_servos(slice(None), command)
+        self._write(np.arange(len(self)), command)
         self.batch.forward()
 
     def push(
@@ -180,6 +183,21 @@ class Simulation:
             BadInputError: another shape, or a component that is not finite or beyond 1000.
         """
         self.physics.forces.hold(wrench)
+
+    def operate(self, modes: ArrayLike) -> None:
+        """Change what the joints' goals mean, from the next driver cycle on until a reset.
+
+        `JointCommand.position` then holds N m for joints in CURRENT and rad/s for those in
+        VELOCITY. The change is as late as the scenario's commands are, so that it comes with the
+        first goal after it. For research in simulation: the OP3's driver has POSITION alone.
+
+        Args:
+            modes: `OperatingMode` of each joint, (n, 20).
+
+        Raises:
+            BadInputError: another shape, or a number that is no `OperatingMode`.
+        """
+        self._modes.ask(modes, self._substep // self._steps_per_cycle + 1)
 
     def step(self, command: JointCommand) -> SensorReading:
         """One control period of 20 ms.
@@ -215,27 +233,6 @@ class Simulation:
         self._measured.com[:] = self.physics.com
         return self._measured.copy()
 
-    @property
-    def torso_gravity(self) -> Array:
-        """Unit vector pointing down, in the torso's frame, (n, 3): ground truth."""
-        return gravity_in_body(self.physics.qpos[:, 3:7])
-
-    @property
-    def torso_position(self) -> Array:
-        """The torso's origin in the world, m, (n, 3)."""
-        return self.physics.qpos[:, :3].copy()
-
-    @property
-    def torso_velocity(self) -> Array:
-        """Velocity of the torso's origin in the world, m/s, (n, 3)."""
-        return self.physics.torso_velocity
-
-    @property
-    def body_floor_force(self) -> Array:
-        """Sum of the floor's forces on the parts other than the feet now, N, 0 if none, (n,)."""
-        # Part after part: ndarray.sum takes another order for one simulation than for many.
-        return sum(self.physics.floor_force[:, _NO_FEET].T, start=np.zeros(len(self)))
-
     def _driver_cycle(self, due: Rows) -> None:
         """Publish the sample asked for a cycle ago, write the commands, ask for a new sample."""
         rows = faster(due, len(self))
@@ -245,7 +242,7 @@ class Simulation:
         time_s: Array = self._substep[due].astype(float) * self.dt_s
         assign(self._reading, rows, self._sensing.publish(due, time_s))
         assign(self._written, rows, self._delay.pass_on(due, take(self._command, rows)))
-        self.physics.write_servos(rows, take(self._written, rows))
+        self._write(due, take(self._written, rows))
         if self.profile.defects:
             self._sensing.sample(due, cycle)
         peak = self._cycle_peak.rows(rows)
@@ -255,6 +252,13 @@ class Simulation:
         )  # fmt: skip
         self._measured.fold(self._cycle_peak, due)
         self._cycle_peak.clear(rows)
+
+    def _write(self, due: Rows, command: JointCommand) -> None:
+        """Write `command` (k, 20) to the servos of `due` (k,), in their modes of this cycle."""
+        modes = None
+        if self._modes.active:
+            modes = self._modes.at(due, self._substep[due] // self._steps_per_cycle)
+        self.physics.write_servos(faster(due, len(self)), command, modes)
 
     def _snapshot(self) -> SensorReading:
         return take(self._reading, slice(None))

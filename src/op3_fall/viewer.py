@@ -27,8 +27,8 @@ class Viewer:
         """
         if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
             raise BadInputError(
-                "viewer is true, but there is no screen (DISPLAY is not set); allowed is true on "
-                "a machine with one; set viewer to false"
+                "a window was asked for, but there is no screen (DISPLAY is not set); allowed is "
+                "a machine with one; go on without the window (viewer false, render_mode None)"
             )
         from mujoco import viewer
 

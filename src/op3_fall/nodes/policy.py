@@ -141,7 +141,7 @@ def _load(config: PolicyConfig, reflex: ReflexConfig) -> tuple[Policy, bool]:
         return ScriptedPolicy(robot.POSES[config.pose]), False
     # Only who runs a network needs onnxruntime.
     from op3_fall.onnx_policy import OnnxPolicy
-    from op3_fall.policy import Installation
+    from op3_fall.policy_spec import Installation
 
     here = Installation(
         sensor_profile=config.profile, voltage_v=config.voltage_v,

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks of the command line: `op3-fall bench sim | detectors | env | ros`."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from op3_fall.errors import BadInputError
+from op3_fall.ros_commands import check_ros
+
+__all__ = ["BENCHES", "run_bench"]
+
+
+@dataclass(frozen=True)
+class BenchSim:
+    """Simulation speed beside plain MuJoCo and raw mjbatch, in one run."""
+
+    out: Path = Path("results/bench_sim")
+    """Folder for summary.json."""
+    seconds: float = 2.0
+    """Time to spend on each figure, s."""
+
+
+@dataclass(frozen=True)
+class BenchDetectors:
+    """A step of both detectors, for one robot and for 4,096."""
+
+    out: Path = Path("results/bench_detectors")
+    """Folder for summary.json."""
+    seconds: float = 3.0
+    """Time to spend on each figure, s."""
+
+
+@dataclass(frozen=True)
+class BenchEnv:
+    """The native vector environment beside raw mjbatch and gymnasium's AsyncVectorEnv."""
+
+    out: Path = Path("results/bench_env")
+    """Folder for summary.json."""
+    seconds: float = 4.0
+    """Time to spend on each figure, s."""
+    env: Literal["v0", "v1", "v2"] = "v1"
+    """Which of the environments envs/Op3FallControl-..."""
+
+
+@dataclass(frozen=True)
+class BenchRos:
+    """The ROS 2 graph: sensor to command, CPU share and memory of each node, real-time factor."""
+
+    out: Path = Path("results/bench_ros")
+    """Folder for summary.json."""
+    seconds: float = 60.0
+    """Time to measure each graph, s."""
+
+
+BENCHES: dict[str, type] = {
+    "sim": BenchSim, "detectors": BenchDetectors, "env": BenchEnv, "ros": BenchRos,
+}  # fmt: skip
+"""Settings of each benchmark by its name."""
+
+
+def run_bench(args: BenchSim | BenchDetectors | BenchEnv | BenchRos) -> int:
+    """Run one; exit status 0.
+
+    Raises:
+        BadInputError: a folder that cannot be written, or packages are missing.
+    """
+    # Each imports what it alone needs.
+    if isinstance(args, BenchSim):
+        from op3_fall.bench import bench_sim
+
+        bench_sim(args.out, seconds=args.seconds)
+    elif isinstance(args, BenchDetectors):
+        from op3_fall.bench_detectors import bench_detectors
+
+        bench_detectors(args.out, seconds=args.seconds)
+    elif isinstance(args, BenchEnv):
+        _check_gymnasium()
+        from op3_fall.bench_env import bench_env
+
+        bench_env(args.out, seconds=args.seconds, env_id=f"envs/Op3FallControl-{args.env}")
+    else:
+        check_ros()
+        from op3_fall.bench_ros import bench_ros
+
+        bench_ros(args.out, seconds=args.seconds)
+    return 0
+
+
+def _check_gymnasium() -> None:
+    if find_spec("gymnasium") is None:
+        raise BadInputError(
+            "gymnasium is not installed; the environments need it; install it with: "
+            "pip install -e '.[train]'"
+        )

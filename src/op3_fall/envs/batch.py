@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Falls of n robots under one policy: simulation, detectors and the policy's codec, in step.
+
+The single environment is n = 1 of this, the vector environment n; nothing here loops over robots.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from op3_fall.detectors import DetectorConfig, Detectors, suited
+from op3_fall.envs.curriculum import CurriculumManager
+from op3_fall.envs.draws import draw_scenario
+from op3_fall.envs.outcome import Outcome
+from op3_fall.envs.phase import Phase
+from op3_fall.envs.rounds import rounds
+from op3_fall.envs.takeover import Takeover
+from op3_fall.errors import BadInputError
+from op3_fall.fall_detection import FallPhase
+from op3_fall.metrics import score
+from op3_fall.model import Op3Model
+from op3_fall.policy_spec import PolicySpec
+from op3_fall.rows import Rows
+from op3_fall.scenarios import Scenario
+from op3_fall.signals import FallEstimate, ImpactEstimate
+from op3_fall.simulation import CONTROL_PERIOD_S, Simulation
+from op3_fall.truth import Measurement, Peaks
+
+__all__ = ["DIVERGENCE_COST", "FallBatch", "Moment"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+ComputeReward = Callable[[Outcome], Mapping[str, Array]]
+
+DIVERGENCE_COST = 20.0
+"""More than a bad fall costs with the default weights."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a control step gave, (n, ...)."""
+
+    observation: NDArray[np.float32]
+    """What the policy sees, (n, observations)."""
+    reward: Array
+    """Sum of the terms, (n,)."""
+    terminated: Flags
+    """The fall is over, or the physics broke down, (n,)."""
+    info: dict[str, Any]
+    """The terms, the metrics of the fall so far, and flags; values (n,), two of them mappings."""
+
+
+class FallBatch:
+    """N robots that fall, each through an episode of its own."""
+
+    def __init__(
+        self,
+        n: int,
+        spec: PolicySpec,
+        compute_reward: ComputeReward,
+        curriculum: CurriculumManager,
+        model: Op3Model,
+        detectors: DetectorConfig,
+    ) -> None:
+        """Make the simulation; `reset` all robots before the first `step`.
+
+        Args:
+            n: robots.
+            spec: what the policy sees and does.
+            compute_reward: terms of the reward, (n,) each, by name.
+            curriculum: its current phase says how episodes begin.
+            model: of the robot.
+            detectors: when a fall is noticed and an impact felt.
+        """
+        self.simulation = Simulation(n, model=model, profile=spec.sensor_profile)
+        self.curriculum = curriculum
+        self.seeds, self.episodes = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        self._phase_ids = np.zeros(n, dtype=np.int64)
+        self._compute_reward = compute_reward
+        self._detector_config = suited(detectors, spec.sensor_profile)
+        self._detectors: Detectors | None = None
+        self._reading = self.simulation.reset(Scenario.standing(n))
+        self._takeover = Takeover(spec, self._reading)
+        self._fall: FallEstimate
+        self._impact: ImpactEstimate
+        self._terms: dict[str, Array] = {}
+        self._truth = self.simulation.measure()
+        self._com, self._com_speed = self._truth.com, np.zeros(n)
+
+    def __len__(self) -> int:
+        """Number of robots."""
+        return len(self.simulation)
+
+    def reset(self, rows: Rows, scenario: Scenario | None = None) -> NDArray[np.float32]:
+        """Begin a new episode of the robots at `rows` (k,).
+
+        Args:
+            rows: sorted indices.
+            scenario: how each begins, drawn from its seed, the number of its episode and the
+                curriculum's phase if None.
+
+        Returns:
+            Observations of all robots (n, observations).
+
+        Raises:
+            BadInputError: a scenario of another length, or bumps that the floor was made without.
+        """
+        self._tell_curriculum(rows)
+        if scenario is None:
+            scenario = draw_scenario(self._phase(), self.seeds[rows], self.episodes[rows])
+        self._phase_ids[rows] = self.curriculum.phase_id
+        self.episodes[rows] += 1
+        self._reading = self.simulation.reset(scenario, rows)
+        which = np.zeros(len(self), dtype=bool)
+        which[rows] = True
+        if self._detectors is None:
+            self._detectors = Detectors(
+                self._reading, self.simulation.servo, self._detector_config
+            )
+        else:
+            self._detectors.restart(self._reading, which)
+        # The others' readings repeat and change nothing.
+        self._fall, self._impact = self._detectors.step(self._reading)
+        self._takeover.reset(self._reading, rows, scenario.position)
+        self._terms = {name: np.where(which, 0.0, v) for name, v in self._terms.items()}
+        self._truth = self.simulation.measure()
+        self._com = np.where(which[:, None], self._truth.com, self._com)
+        self._com_speed = np.where(which, 0.0, self._com_speed)
+        return self._observe()
+
+    def step(self, action: NDArray[np.floating[Any]]) -> Moment:
+        """One control step of 20 ms with actions (n, actions), finite."""
+        takeover = self._takeover
+        last_action, acting = takeover.codec.last_action, takeover.acting
+        command = takeover.decide(action, self._reading, self._fall)
+        if takeover.modes is not None:
+            self.simulation.operate(takeover.modes)
+        self._reading = self.simulation.step(command)
+        peak = self._peaks()
+        assert self._detectors is not None, "reset comes first"
+        for reading in rounds(self.simulation.cycles, self._reading):
+            self._fall, self._impact = self._detectors.step(reading)
+        outcome = self._outcome(acting, last_action, peak)
+        self._terms = {
+            name: np.where(outcome.diverged, 0.0, value)
+            for name, value in self._compute_reward(outcome).items()
+        }
+        # Ending at no cost would make it pay to break the physics.
+        self._terms["divergence"] = np.where(outcome.diverged, -DIVERGENCE_COST, 0.0)
+        takeover.follow(self._reading, self._fall)
+        return Moment(
+            observation=self._observe(),
+            reward=sum(self._terms.values(), start=np.zeros(len(self))),
+            terminated=outcome.at_rest | outcome.diverged,
+            info=self.info(),
+        )
+
+    def info(self) -> dict[str, Any]:
+        """Terms of the latest reward, metrics of the fall so far, and flags, (n,) each."""
+        truth = self._truth
+        return {
+            "reward_terms": dict(self._terms),
+            "metrics": score(truth),
+            "acting": self._takeover.acting.copy(),
+            "impact": truth.hit,
+            "head_contact": np.isfinite(truth.head_contact_speed),
+            "diverged": truth.diverged,
+            "curriculum_phase": self._phase_ids.copy(),
+        }
+
+    def _phase(self) -> Phase:
+        phase = self.curriculum.phase
+        if phase.bumps and not len(self.simulation.model.bump_ids):
+            raise BadInputError(
+                "the curriculum's phase has bumps, but none had when the environment was made; "
+                "allowed is a floor as it was made; define the phase first, then make the "
+                "environment"
+            )
+        return phase
+
+    def _tell_curriculum(self, rows: Rows) -> None:
+        """Whether the falls that end now spared the head; without a contact it was no fall."""
+        truth = self._truth
+        fell = rows[truth.hit[rows] | truth.diverged[rows]]
+        if len(fell):
+            failed = np.isfinite(truth.head_contact_speed) | truth.diverged
+            self.curriculum.record(~failed[fell], self._phase_ids[fell])
+
+    def _observe(self) -> NDArray[np.float32]:
+        seen = self._takeover.codec.observe(self._reading, self._fall)
+        # A robot whose physics broke down may have readings that are no numbers.
+        return np.nan_to_num(seen, nan=0.0) if self._truth.diverged.any() else seen
+
+    def _peaks(self) -> Peaks:
+        """Of the driver cycles that ended in the latest control step."""
+        peak = Peaks.zeros(len(self))
+        for cycle in self.simulation.cycles:
+            peak.raise_at(cycle.peak, cycle.rows)
+        return peak
+
+    def _outcome(self, acting: Flags, last_action: Array, peak: Peaks) -> Outcome:
+        before, now = self._truth, self.simulation.measure()
+        first_head = np.isnan(before.head_contact_speed) & np.isfinite(now.head_contact_speed)
+        com_speed = np.sqrt(((now.com - self._com) ** 2).sum(axis=-1)) / CONTROL_PERIOD_S
+        last_com_speed, self._com_speed, self._com = self._com_speed, com_speed, now.com
+        self._truth = now
+        position = self.simulation.true_joints
+        return Outcome(
+            acting=acting,
+            hit=now.hit,
+            at_rest=acting & (self._fall.phase == FallPhase.DOWN) & self._impact.subsided,
+            diverged=now.diverged,
+            position=position,
+            goal=self._takeover.goals(position),
+            action=self._takeover.codec.last_action,
+            last_action=last_action,
+            peak=peak,
+            saturated_s=now.impact_saturated_s - before.impact_saturated_s,
+            head_hit_speed=np.where(first_head, now.head_contact_speed, 0.0),
+            com_speed=com_speed,
+            last_com_speed=last_com_speed,
+        )
+
+    @property
+    def truth(self) -> Measurement:
+        """Ground truth of every robot since its last reset."""
+        return self._truth

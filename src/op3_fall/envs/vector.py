@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One policy, many robots: a task's environment, n at once, as gymnasium's VectorEnv."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from op3_fall.envs import spaces
+from op3_fall.envs.op3_fall_control import Op3FallControlEnv
+from op3_fall.errors import BadInputError, check_range
+
+__all__ = ["Op3FallControlVectorEnv"]
+
+Flags = NDArray[np.bool_]
+MAX_EPISODE_STEPS = 250
+"""5 s at 20 ms."""
+
+
+class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
+    """N robots of one task; robot i with seed s + i falls as the single environment with it.
+
+    A robot whose episode ends is reset in the same step: its observation and info are then those
+    of the new episode, and `info["final_obs"]` (num_envs, observations), `info["final_info"]` have
+    those of the old where `info["_final_obs"]` (num_envs,) says so.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        **Op3FallControlEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP,
+    }  # fmt: skip
+    env_class: ClassVar[type[Op3FallControlEnv]]
+    """The task; set by subclasses."""
+
+    def __init__(
+        self, num_envs: int = 1, *, max_episode_steps: int = MAX_EPISODE_STEPS, **settings: Any
+    ) -> None:
+        """Make the simulation of all robots.
+
+        Args:
+            num_envs: robots.
+            max_episode_steps: control steps after which an episode is truncated.
+            settings: of the task, as for the single environment; `human` is for one robot only.
+
+        Raises:
+            BadInputError: a setting that is not allowed.
+        """
+        check_range("number of environments", num_envs, 1, 1_000_000)
+        check_range("longest episode", max_episode_steps, 1, 1_000_000, unit="steps")
+        self.task = self.env_class(**settings)
+        if self.task.render_mode == "human":
+            raise BadInputError(
+                "render mode is 'human' with many robots; allowed are None and 'rgb_array'; watch "
+                "one with the single environment"
+            )
+        self.num_envs, self.render_mode = num_envs, self.task.render_mode
+        self.single_observation_space = self.task.observation_space
+        self.single_action_space = self.task.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.batch = self.task.make_batch(num_envs)
+        self._max_steps = max_episode_steps
+        self._steps = np.zeros(num_envs, dtype=np.int64)
+        self._started = False
+        self._all = np.ones(num_envs, dtype=bool)
+
+    @property
+    def episode_steps(self) -> NDArray[np.int64]:
+        """Control steps of each robot's episode so far, (num_envs,)."""
+        return self._steps.copy()
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode of every robot.
+
+        Args:
+            seed: robot i gets `seed + i`, or the i-th of a sequence; None goes on.
+            options: `scenario`, a `Scenario` of all robots, in place of drawn ones.
+
+        Raises:
+            BadInputError: seeds or scenario of another number of robots, or another option.
+        """
+        if seed is not None or not self._started:
+            self.batch.seeds[:] = self._seeds(seed)
+            self.batch.episodes[:] = 0
+        self._started = True
+        self._steps[:] = 0
+        vector = self.batch.reset(np.arange(self.num_envs), spaces.scenario_of(options))
+        return self.task.observe(self.batch, vector), spaces.masked(self.batch.info(), self._all)
+
+    def _seeds(self, seed: int | Sequence[int] | None) -> NDArray[np.int64]:
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
+            return int(seed) + np.arange(self.num_envs)
+        if seed is None:
+            return self.np_random.integers(2**62, size=self.num_envs)
+        if len(seed) != self.num_envs:
+            raise BadInputError(
+                f"seed has {len(seed)} numbers; allowed is one for each of the "
+                f"{self.num_envs} robots, or a single one; give as many"
+            )
+        return np.asarray(seed, dtype=np.int64)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Flags, Flags, dict[str, Any]]:
+        """One control step of 20 ms of every robot.
+
+        Args:
+            actions: (num_envs, actions) in [-1, 1]; beyond it they end there.
+
+        Raises:
+            BadInputError: called before `reset`, or actions of another shape or not finite.
+        """
+        if not self._started:
+            raise BadInputError("the environment has no episode; allowed is reset first; call it")
+        shape = (self.num_envs, self.task.policy_spec.action_length)
+        moment = self.batch.step(spaces.check_action(actions, shape))
+        self._steps += 1
+        truncated = self._steps >= self._max_steps
+        done = moment.terminated | truncated
+        observation = self.task.observe(self.batch, moment.observation)
+        info = moment.info
+        if not done.any():
+            return (
+                observation, moment.reward, moment.terminated, truncated,
+                spaces.masked(info, self._all),
+            )  # fmt: skip
+        final = {"final_obs": observation, "final_info": spaces.masked(info, done)}
+        self._steps[done] = 0
+        vector = self.batch.reset(np.nonzero(done)[0])
+        info = spaces.masked(self.batch.info(), self._all)
+        for name, value in final.items():
+            info[name], info[f"_{name}"] = value, done.copy()
+        return (
+            self.task.observe(self.batch, vector), moment.reward, moment.terminated, truncated,
+            info,
+        )  # fmt: skip
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """A picture (height, width, 3) of each robot in mode `rgb_array`.
+
+        Raises:
+            BadInputError: OpenGL is missing.
+        """
+        if self.render_mode is None:
+            return None
+        simulation = self.batch.simulation
+        paint, mj = self.task.frames.paint, simulation.model.mj
+        return tuple(paint(mj, qpos) for qpos in simulation.state[0])
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close what rendering opened."""
+        self.task.close()
