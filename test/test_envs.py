@@ -254,7 +254,7 @@ def test_a_simulation_that_diverges_ends_its_episode_and_no_other() -> None:
     still = np.zeros(many.action_space.shape)
     for _ in range(10):
         many.step(still)
-    many.batch.simulation.physics.qvel[1, 0] = np.inf
+    many.robots.batches[0].simulation.physics.qvel[1, 0] = np.inf
     observation, reward, terminated, truncated, info = many.step(still)
     assert terminated.tolist() == [False, True, False] and not truncated.any()
     assert info["final_info"]["diverged"].tolist() == [False, True, False]
@@ -271,8 +271,8 @@ def test_a_phase_change_reaches_running_environments_at_their_next_reset() -> No
     curriculum = CurriculumManager([Phase(), Phase(mass_arms=0.4)])
     many = make_many("envs/Op3FallControl-v0", 2, curriculum=curriculum)
     many.reset(seed=0)
-    mass = many.batch.simulation.batch.expand("body_mass")
-    nominal = many.batch.simulation.model.mj.body_mass
+    mass = many.robots.batches[0].simulation.batch.expand("body_mass")
+    nominal = many.robots.batches[0].simulation.model.mj.body_mass
     curriculum.to_next_phase()
     many.step(np.zeros(many.action_space.shape))
     np.testing.assert_array_equal(mass, [nominal] * 2)
@@ -289,7 +289,7 @@ def test_randomisation_does_not_accumulate_over_resets() -> None:
     )  # fmt: skip
     many = make_many("envs/Op3FallControl-v1", 16, curriculum=curriculum)
     many.reset(seed=0)
-    simulation = many.batch.simulation
+    simulation = many.robots.batches[0].simulation
     fields = {name: simulation.batch.expand(name)
               for name in ("body_mass", "body_inertia", "geom_friction", "gravity")}  # fmt: skip
     mj = simulation.model.mj

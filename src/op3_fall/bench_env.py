@@ -100,25 +100,24 @@ def _stepper(env: gymnasium.vector.VectorEnv, env_id: str, n: int) -> Callable[[
 def _pair(env_id: str, n: int) -> tuple[Contestant, Contestant]:
     """The environment with random actions, and raw mjbatch from where each of its bursts began."""
     env = _native(env_id, n)
-    simulation = env.batch.simulation
-    state = simulation.batch.bind("state")
-    saved = state.copy()
-    raw = mjbatch.Batch(simulation.model.mj, n)
-    given = {name: (raw.expand(name), simulation.batch.expand(name)) for name in _EXPANDED}
-    physics_steps = round(CONTROL_PERIOD_S / simulation.dt_s)
-
-    def restore() -> None:
-        np.copyto(raw.bind("state"), saved)
+    simulations = [batch.simulation for batch in env.robots.batches]
+    states = [simulation.batch.bind("state") for simulation in simulations]
+    saved = np.concatenate(states)
+    raw = mjbatch.Batch(simulations[0].model.mj, n)
+    physics_steps = round(CONTROL_PERIOD_S / simulations[0].dt_s)
 
     def save() -> None:
-        np.copyto(saved, state)
-        for mine, theirs in given.values():
-            np.copyto(mine, theirs)
+        np.concatenate(states, out=saved)
+        for name in _EXPANDED:
+            np.concatenate([s.batch.expand(name) for s in simulations], out=raw.expand(name))
 
     return (
         Contestant("vector environment", n, save, _stepper(env, env_id, n), physics_steps),
-        Contestant("mjbatch", n, restore, lambda: raw.step(nstep=physics_steps), physics_steps),
-    )
+        Contestant(
+            "mjbatch", n, lambda: np.copyto(raw.bind("state"), saved),
+            lambda: raw.step(nstep=physics_steps), physics_steps,
+        ),
+    )  # fmt: skip
 
 
 def _against_processes(

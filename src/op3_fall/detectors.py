@@ -3,12 +3,10 @@
 
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from op3_fall import robot
 from op3_fall.fall_detection import FallDetector, FallRule
 from op3_fall.impact_detection import ImpactDetector, ImpactRule
+from op3_fall.rows import Rows
 from op3_fall.settings import Settings
 from op3_fall.signals import FallEstimate, ImpactEstimate, SensorReading
 
@@ -48,10 +46,10 @@ class Detectors:
         """Go on with other parameters."""
         self.fall.rule, self.impact.rule = config.fall, config.impact
 
-    def restart(self, reading: SensorReading, which: NDArray[np.bool_]) -> None:
-        """Forget the robots `which` (...): they are at rest, as `reading` (...) says."""
-        self.fall.restart(reading, which)
-        self.impact.restart(reading, which)
+    def replace(self, rows: Rows, other: "Detectors") -> None:
+        """Go on with another's k robots at `rows` (k,) of n; the parameters stay."""
+        self.fall.replace(rows, other.fall)
+        self.impact.replace(rows, other.impact)
 
     def step(self, reading: SensorReading) -> tuple[FallEstimate, ImpactEstimate]:
         """Take one reading (...) in."""

@@ -15,7 +15,7 @@ from op3_fall.attitude import Attitude, AttitudeConfig
 from op3_fall.balance import Balance
 from op3_fall.driver_events import CYCLE_S
 from op3_fall.kinematics import clearance
-from op3_fall.rows import choose
+from op3_fall.rows import Rows, choose, replaced
 from op3_fall.sensors import GRAVITY
 from op3_fall.settings import Settings, setting
 from op3_fall.signals import FallEstimate, ReadingUse, SensorReading
@@ -100,16 +100,16 @@ class FallDetector:
         self.rule = rule or FallRule()
         self._state = _begin(first, self.rule.settle_s)
 
-    def restart(self, reading: SensorReading, which: Flags) -> None:
-        """Forget the robots `which` (...): they are at rest, as `reading` (...) says."""
-        self._state = choose(which.T, _begin(reading, self.rule.settle_s), self._state)
+    def replace(self, rows: Rows, other: "FallDetector") -> None:
+        """Go on with another detector's k robots at `rows` (k,) of n."""
+        self._state = replaced(self._state, rows, other._state)
 
     def step(self, reading: SensorReading) -> FallEstimate:
         """Take one reading (...) in."""
         use = self._use(reading)
         if not use.any():
             self._state = self._advance(reading)
-        else:
+        elif (use != ReadingUse.REPEATED).any():
             kept = self._state
             with np.errstate(all="ignore"):  # of readings that are not used
                 stepped = self._advance(reading)

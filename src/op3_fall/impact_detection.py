@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from op3_fall import robot
 from op3_fall.fall_detection import ROUNDING_S, FallPhase
-from op3_fall.rows import choose
+from op3_fall.rows import Rows, choose, replaced
 from op3_fall.settings import Settings, setting
 from op3_fall.signals import FallEstimate, ImpactEstimate, ImpactSense, ReadingUse, SensorReading
 from op3_fall.vectors import Vector, components, length, minus, scaled
@@ -88,22 +88,19 @@ class ImpactDetector:
         """Start from a reading (...) of a robot at rest."""
         self.rule = rule or ImpactRule()
         self._servo = servo
-        self._state = self._begin(first)
-
-    def restart(self, reading: SensorReading, which: Flags) -> None:
-        """Forget the robots `which` (...): they are at rest, as `reading` (...) says."""
-        self._state = choose(which.T, self._begin(reading), self._state)
-
-    def _begin(self, first: SensorReading) -> _State:
         now = first.time_s.T[()]
         none = np.zeros_like(now, dtype=np.int64)[()]
-        return _State(
+        self._state = _State(
             time_s=now, velocity=first.velocity.T[_FREE], carried=self._torque(first),
             turning=components(first.angular_velocity),
             force=components(first.linear_acceleration),
             has_effort=none > 0, count=none, sense=none, peak=now * np.nan, blow_s=now - np.inf,
             calm_since=now + np.inf,
         )  # fmt: skip
+
+    def replace(self, rows: Rows, other: "ImpactDetector") -> None:
+        """Go on with another detector's k robots at `rows` (k,) of n."""
+        self._state = replaced(self._state, rows, other._state)
 
     def _torque(self, reading: SensorReading) -> Array:
         return reading.effort.T[_FREE] / self._servo.effort_per_n_m

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from op3_fall.signals import JointCommand, SensorReading
+from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
 
-__all__ = ["Index", "Rows", "assign", "choose", "faster", "take"]
+__all__ = ["Index", "Rows", "assign", "choose", "faster", "replaced", "take"]
 
-T = TypeVar("T", SensorReading, JointCommand)
+T = TypeVar("T", SensorReading, JointCommand, FallEstimate, ImpactEstimate)
 Rows = NDArray[np.intp]
 Index = Rows | NDArray[np.bool_] | slice | tuple[NDArray[np.int64] | slice, Rows]
 
@@ -34,6 +34,16 @@ def choose(which: NDArray[np.bool_], yes: Any, no: Any) -> Any:
         parts = [choose(which, a, b) for a, b in zip(yes, no, strict=True)]
         return type(yes)(*parts) if hasattr(yes, "_fields") else tuple(parts)
     return np.where(which, yes, no)[()]
+
+
+def replaced(state: Any, rows: Rows, new: Any) -> Any:
+    """Tuples of arrays (..., n), named and nested too, with `new` (..., k) at `rows` (k,)."""
+    if isinstance(state, tuple):
+        parts = [replaced(a, rows, b) for a, b in zip(state, new, strict=True)]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    values = np.array(state)
+    values[..., rows] = new
+    return values
 
 
 def faster(rows: Rows, n: int) -> Rows | slice:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from op3_fall import robot
-from op3_fall.errors import check_range
+from op3_fall.errors import BadInputError, check_range
 
 __all__ = ["BUMPS", "PushSpec", "Scenario", "pushed_stand"]
 
@@ -130,6 +130,18 @@ class Scenario:
     def __len__(self) -> int:
         """Number of simulations."""
         return len(self.position)
+
+    def check_length(self, n: int) -> None:
+        """Refuse a scenario that is not of `n` simulations.
+
+        Raises:
+            BadInputError: with both numbers and the remedy.
+        """
+        if len(self) != n:
+            raise BadInputError(
+                f"scenario has {len(self)} simulations; allowed is {n}, one for each that is "
+                "reset; give Scenario.take(...) of as many"
+            )
 
     def take(self, index: ArrayLike) -> Self:
         """The simulations at `index`, in that order, repeats allowed."""

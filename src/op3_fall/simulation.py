@@ -122,11 +122,7 @@ class Simulation(GroundTruth):
                 model none.
         """
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.intp)
-        if len(scenario) != len(rows):
-            raise BadInputError(
-                f"scenario has {len(scenario)} simulations; allowed is {len(rows)}, one for each "
-                "that is reset; give Scenario.take(...) of as many"
-            )
+        scenario.check_length(len(rows))
         hold = JointCommand.hold(scenario.position)
         for command in (self._command, self._written):
             assign(command, rows, hold)

@@ -6,7 +6,7 @@ The single environment is n = 1 of this, the vector environment n; nothing here 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,13 @@ from op3_fall.fall_detection import FallPhase
 from op3_fall.metrics import score
 from op3_fall.model import Op3Model
 from op3_fall.policy_spec import PolicySpec
-from op3_fall.rows import Rows
+from op3_fall.rows import Rows, assign, take
 from op3_fall.scenarios import Scenario
 from op3_fall.signals import FallEstimate, ImpactEstimate
 from op3_fall.simulation import CONTROL_PERIOD_S, Simulation
 from op3_fall.truth import Measurement, Peaks
 
-__all__ = ["DIVERGENCE_COST", "FallBatch", "Moment"]
+__all__ = ["DIVERGENCE_COST", "FallBatch", "Moment", "Verdict"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -53,6 +53,13 @@ class Moment:
     """The terms, the metrics of the fall so far, and flags; values (n,), two of them mappings."""
 
 
+class Verdict(NamedTuple):
+    """What `CurriculumManager.record` wants to know of falls that have ended, (k,) each."""
+
+    successes: Flags
+    phase_ids: NDArray[np.int64]
+
+
 class FallBatch:
     """N robots that fall, each through an episode of its own."""
 
@@ -64,6 +71,7 @@ class FallBatch:
         curriculum: CurriculumManager,
         model: Op3Model,
         detectors: DetectorConfig,
+        threads: int = 0,
     ) -> None:
         """Make the simulation; `reset` all robots before the first `step`.
 
@@ -74,14 +82,15 @@ class FallBatch:
             curriculum: its current phase says how episodes begin.
             model: of the robot.
             detectors: when a fall is noticed and an impact felt.
+            threads: of the physics, 0 for every core.
         """
-        self.simulation = Simulation(n, model=model, profile=spec.sensor_profile)
+        self.simulation = Simulation(n, model=model, profile=spec.sensor_profile, threads=threads)
         self.curriculum = curriculum
         self.seeds, self.episodes = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self._phase_ids = np.zeros(n, dtype=np.int64)
         self._compute_reward = compute_reward
         self._detector_config = suited(detectors, spec.sensor_profile)
-        self._detectors: Detectors | None = None
+        self._detectors: Detectors
         self._reading = self.simulation.reset(Scenario.standing(n))
         self._takeover = Takeover(spec, self._reading)
         self._fall: FallEstimate
@@ -108,7 +117,6 @@ class FallBatch:
         Raises:
             BadInputError: a scenario of another length, or bumps that the floor was made without.
         """
-        self._tell_curriculum(rows)
         if scenario is None:
             scenario = draw_scenario(self._phase(), self.seeds[rows], self.episodes[rows])
         self._phase_ids[rows] = self.curriculum.phase_id
@@ -116,14 +124,7 @@ class FallBatch:
         self._reading = self.simulation.reset(scenario, rows)
         which = np.zeros(len(self), dtype=bool)
         which[rows] = True
-        if self._detectors is None:
-            self._detectors = Detectors(
-                self._reading, self.simulation.servo, self._detector_config
-            )
-        else:
-            self._detectors.restart(self._reading, which)
-        # The others' readings repeat and change nothing.
-        self._fall, self._impact = self._detectors.step(self._reading)
+        self._watch(rows)
         self._takeover.reset(self._reading, rows, scenario.position)
         self._terms = {name: np.where(which, 0.0, v) for name, v in self._terms.items()}
         self._truth = self.simulation.measure()
@@ -140,7 +141,6 @@ class FallBatch:
             self.simulation.operate(takeover.modes)
         self._reading = self.simulation.step(command)
         peak = self._peaks()
-        assert self._detectors is not None, "reset comes first"
         for reading in rounds(self.simulation.cycles, self._reading):
             self._fall, self._impact = self._detectors.step(reading)
         outcome = self._outcome(acting, last_action, peak)
@@ -181,13 +181,28 @@ class FallBatch:
             )
         return phase
 
-    def _tell_curriculum(self, rows: Rows) -> None:
-        """Whether the falls that end now spared the head; without a contact it was no fall."""
+    def _watch(self, rows: Rows) -> None:
+        """New detectors for the robots at `rows` (k,), which stand at rest."""
+        reading = take(self._reading, rows)
+        fresh = Detectors(reading, self.simulation.servo, self._detector_config)
+        fall, impact = fresh.step(reading)
+        if len(rows) == len(self):
+            self._detectors, self._fall, self._impact = fresh, fall, impact
+        else:
+            self._detectors.replace(rows, fresh)
+            self._fall, self._impact = (take(e, slice(None)) for e in (self._fall, self._impact))
+            assign(self._fall, rows, fall)
+            assign(self._impact, rows, impact)
+
+    def verdict(self, rows: Rows) -> Verdict:
+        """On the episodes of `rows` (k,) so far: did they spare the head?
+
+        Who has not touched the floor with more than the feet has not fallen, and is left out.
+        """
         truth = self._truth
         fell = rows[truth.hit[rows] | truth.diverged[rows]]
-        if len(fell):
-            failed = np.isfinite(truth.head_contact_speed) | truth.diverged
-            self.curriculum.record(~failed[fell], self._phase_ids[fell])
+        failed = np.isfinite(truth.head_contact_speed) | truth.diverged
+        return Verdict(~failed[fell], self._phase_ids[fell])
 
     def _observe(self) -> NDArray[np.float32]:
         seen = self._takeover.codec.observe(self._reading, self._fall)

@@ -124,8 +124,8 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         self.curriculum = _curriculum(curriculum, self.curriculum_file)
         self._model, self._detectors = model, detectors or DetectorConfig()
         self.reward = reward or self.default_reward
-        self._dict = observation == "dict"
-        self.observation_space = spaces.observation_space(self.policy_spec, as_dict=self._dict)
+        self._as_dict = observation == "dict"
+        self.observation_space = spaces.observation_space(self.policy_spec, as_dict=self._as_dict)
         self.action_space = spaces.box(self.policy_spec.action_length)
         self.frames = Frames(width, height)
         self._batch: FallBatch | None = None
@@ -159,8 +159,8 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         spec = self.policy_spec
         return Mirror(spec.observation, spec.history), Mirror(spec.action)
 
-    def make_batch(self, n: int) -> FallBatch:
-        """N robots for this task, which share its curriculum.
+    def make_batch(self, n: int, threads: int = 0) -> FallBatch:
+        """N robots for this task, which share its curriculum; `threads` 0 takes every core.
 
         Raises:
             BadInputError: n < 1, or a model that cannot be loaded.
@@ -168,7 +168,7 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         compute_reward = partial(type(self).compute_reward, self)
         return FallBatch(
             n, self.policy_spec, compute_reward, self.curriculum, self.load_model(),
-            self._detectors,
+            self._detectors, threads,
         )  # fmt: skip
 
     def load_model(self) -> Op3Model:
@@ -177,8 +177,8 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         return load_model(self._model, bumps=bumps)
 
     def observe(self, batch: FallBatch, vector: NDArray[np.float32]) -> Any:
-        """What `step` returns of n robots: the vector (n, ...) or the dictionary."""
-        return spaces.dict_observation(batch.simulation) if self._dict else vector
+        """What n robots see: their vectors (n, observations), or the dictionary."""
+        return spaces.dict_observation(batch.simulation) if self._as_dict else vector
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -198,6 +198,7 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         if seed is not None or new:
             batch.seeds[:] = int(self.np_random.integers(2**62)) if seed is None else seed
             batch.episodes[:] = 0
+        self.curriculum.record(*batch.verdict(_ALL))
         self._observation = batch.reset(_ALL, scenario=spaces.scenario_of(options))
         if self.render_mode == "human":
             self.render()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from op3_fall.envs import spaces
 from op3_fall.envs.op3_fall_control import Op3FallControlEnv
+from op3_fall.envs.shards import Shards
 from op3_fall.errors import BadInputError, check_range
 
 __all__ = ["Op3FallControlVectorEnv"]
@@ -60,16 +61,14 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space = self.task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.batch = self.task.make_batch(num_envs)
-        self._max_steps = max_episode_steps
-        self._steps = np.zeros(num_envs, dtype=np.int64)
+        self.robots = Shards(num_envs, self.task.make_batch, self.task.observe, max_episode_steps)
         self._started = False
         self._all = np.ones(num_envs, dtype=bool)
 
     @property
     def episode_steps(self) -> NDArray[np.int64]:
         """Control steps of each robot's episode so far, (num_envs,)."""
-        return self._steps.copy()
+        return self.robots.steps
 
     def reset(
         self,
@@ -87,12 +86,10 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
             BadInputError: seeds or scenario of another number of robots, or another option.
         """
         if seed is not None or not self._started:
-            self.batch.seeds[:] = self._seeds(seed)
-            self.batch.episodes[:] = 0
+            self.robots.seed(self._seeds(seed))
         self._started = True
-        self._steps[:] = 0
-        vector = self.batch.reset(np.arange(self.num_envs), spaces.scenario_of(options))
-        return self.task.observe(self.batch, vector), spaces.masked(self.batch.info(), self._all)
+        observation, info = self.robots.reset(spaces.scenario_of(options))
+        return observation, spaces.masked(info, self._all)
 
     def _seeds(self, seed: int | Sequence[int] | None) -> NDArray[np.int64]:
         if isinstance(seed, int | np.integer):
@@ -119,27 +116,15 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
         if not self._started:
             raise BadInputError("the environment has no episode; allowed is reset first; call it")
         shape = (self.num_envs, self.task.policy_spec.action_length)
-        moment = self.batch.step(spaces.check_action(actions, shape))
-        self._steps += 1
-        truncated = self._steps >= self._max_steps
-        done = moment.terminated | truncated
-        observation = self.task.observe(self.batch, moment.observation)
-        info = moment.info
-        if not done.any():
-            return (
-                observation, moment.reward, moment.terminated, truncated,
-                spaces.masked(info, self._all),
-            )  # fmt: skip
-        final = {"final_obs": observation, "final_info": spaces.masked(info, done)}
-        self._steps[done] = 0
-        vector = self.batch.reset(np.nonzero(done)[0])
-        info = spaces.masked(self.batch.info(), self._all)
-        for name, value in final.items():
-            info[name], info[f"_{name}"] = value, done.copy()
-        return (
-            self.task.observe(self.batch, vector), moment.reward, moment.terminated, truncated,
-            info,
-        )  # fmt: skip
+        turn = self.robots.step(spaces.check_action(actions, shape))
+        info, done = spaces.masked(turn.info, self._all), turn.terminated | turn.truncated
+        if done.any():
+            final = {
+                "final_obs": turn.final_observation,
+                "final_info": spaces.masked(turn.final_info, done),
+            }
+            info |= final | {f"_{name}": done.copy() for name in final}
+        return turn.observation, turn.reward, turn.terminated, turn.truncated, info
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A picture (height, width, 3) of each robot in mode `rgb_array`.
@@ -149,10 +134,14 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
         """
         if self.render_mode is None:
             return None
-        simulation = self.batch.simulation
-        paint, mj = self.task.frames.paint, simulation.model.mj
-        return tuple(paint(mj, qpos) for qpos in simulation.state[0])
+        paint = self.task.frames.paint
+        return tuple(
+            paint(batch.simulation.model.mj, qpos)
+            for batch in self.robots.batches
+            for qpos in batch.simulation.state[0]
+        )
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close what rendering opened."""
+        """End the threads, and close what rendering opened."""
+        self.robots.close()
         self.task.close()

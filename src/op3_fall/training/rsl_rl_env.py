@@ -48,7 +48,7 @@ class RslRlEnv(VecEnv):
         self.env = env
         self.num_envs = env.num_envs
         self.num_actions = env.task.policy_spec.action_length
-        self.max_episode_length = env._max_steps
+        self.max_episode_length = env.max_episode_steps
         self.device = torch.device("cpu")
         self.cfg = {"task": type(env.task).__name__, "num_envs": env.num_envs}
         self._returns: dict[str, NDArray[np.float64]] = {}
@@ -64,7 +64,7 @@ class RslRlEnv(VecEnv):
 
     @episode_length_buf.setter
     def episode_length_buf(self, steps: torch.Tensor) -> None:
-        self.env._steps[:] = steps.numpy(force=True)
+        self.env.episode_steps = steps.numpy(force=True)
 
     def groups(self, vector: NDArray[np.float32]) -> TensorDict:
         """What actor and critic may see, by name, of observations (num_envs, observations)."""
