@@ -26,6 +26,8 @@ def symmetric_model(*, bumps: bool = False) -> Op3Model:
         mj.body_ipos[body, 1] = 0.0
     mj.body("head_tilt_link").ipos[1] = -mj.body("head_tilt_link").pos[1]  # the joint's, beside it
     mujoco.mj_setConst(mj, mujoco.MjData(mj))
+    # The midphase goes by boxes in the frames of inertia, which have just been turned.
+    mj.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
     return model
 
 

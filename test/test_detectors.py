@@ -17,6 +17,7 @@ from op3_fall.detectors import DetectorConfig, Detectors
 from op3_fall.episode_runs import play
 from op3_fall.episodes import draw, seeds_of
 from op3_fall.rotations import from_roll_pitch, gravity_in_body
+from op3_fall.rows import assign, take
 from op3_fall.scenarios import PushSpec, Scenario, pushed_stand
 from op3_fall.sensors import GRAVITY
 from op3_fall.signals import (
@@ -414,3 +415,25 @@ def test_what_does_not_fall_gives_no_alarm(profile: str) -> None:
         fell |= moment.floor_force > 0
     assert not fell.any(), [k for k, f in zip(CALM, fell, strict=True) if f]
     assert not alarms.any(), [k for k, a in zip(CALM, alarms, strict=True) if a]
+
+
+def test_robots_that_begin_anew_are_told_of_as_if_they_were_alone() -> None:
+    """Others go on as if nobody had been replaced."""
+    old, later = tumble(1, (4,)), tumble(2, (4,))
+    rows, rest = np.array([0, 2]), np.array([1, 3])
+    many, alone = Detectors(old[0], SERVO, CONFIG), Detectors(old[0], SERVO, CONFIG)
+    for seen in old[1:100]:
+        many.step(seen), alone.step(seen)
+    some = [take(seen, rows) for seen in later]
+    fresh, reference = (Detectors(some[0], SERVO, CONFIG) for _ in range(2))
+    many.replace(rows, fresh)
+    for seen, new in zip(old[100:], some[1:], strict=False):
+        mixed = take(seen, slice(None))
+        assign(mixed, rows, new)
+        for told, others, ours in zip(
+            many.step(mixed), alone.step(seen), reference.step(new), strict=True
+        ):
+            for f in fields(told):
+                value = getattr(told, f.name)
+                np.testing.assert_array_equal(value[rest], getattr(others, f.name)[rest], f.name)
+                np.testing.assert_array_equal(value[rows], getattr(ours, f.name), f.name)

@@ -301,6 +301,31 @@ def test_row_k_of_a_batch_is_robot_k_alone() -> None:
                 np.testing.assert_array_equal(value, vars(command)[name][k])
 
 
+def test_robots_start_and_act_without_the_others() -> None:
+    """Histories, gains, last actions: each robot's are those of a codec of its own."""
+    many, rng = PolicyCodec(contract(history=3)), np.random.default_rng(1)
+    alone = [PolicyCodec(contract(history=3)) for _ in "abc"]
+    many.reset(reading((3,)))
+    for k, codec in enumerate(alone):
+        codec.reset(row(reading((3,)), k))
+    for step in range(1, 12):
+        seen, estimate = reading((3,), seed=step), fall((3,), seed=step)
+        starts, acts = rng.random((2, 3)) < 0.5
+        actions = rng.uniform(-1.5, 1.5, (3, many.spec.action_length))
+        many.reset(seen, starts)
+        for k in np.nonzero(starts)[0]:
+            alone[k].reset(row(seen, k))
+        observed, command = many.observe(seen, estimate), many.act(actions, seen, acts)
+        for k, codec in enumerate(alone):
+            np.testing.assert_array_equal(
+                codec.observe(row(seen, k), row(estimate, k)), observed[k]
+            )
+            if acts[k]:
+                for name, value in vars(codec.act(actions[k], row(seen, k))).items():
+                    np.testing.assert_array_equal(value, vars(command)[name][k])
+        np.testing.assert_array_equal(many.last_action, [codec.last_action for codec in alone])
+
+
 def test_what_is_not_finite_is_refused_for_that_robot_alone() -> None:
     codec = PolicyCodec(contract())
     n = codec.spec.action_length
@@ -333,4 +358,14 @@ def test_an_unread_pose_and_a_missing_reset_are_told() -> None:
     assert str(error.value) == (
         "the measured pose has values that are not finite; allowed are angles in rad; "
         "see that the driver reads every joint"
+    )
+
+
+def test_a_contract_is_for_goal_angles_alone() -> None:
+    blocks = action.in_control([action.act_joint(["l_el"])], "torque")
+    with pytest.raises(BadInputError) as error:
+        contract(action=blocks, observation=(observation.gravity(),))
+    assert str(error.value) == (
+        "act_joint gives velocities or torques; allowed are goal angles, all that the OP3's "
+        "driver takes; train with control position"
     )

@@ -294,3 +294,24 @@ def test_a_block_says_what_its_values_are() -> None:
     assert [term.unit for term in block.terms] == ["rad", "N m"]
     assert block.terms[0].high[1] == ELBOW_HIGH
     assert observation.obs_fall_angle().names == ("fall_angle",)
+
+
+@pytest.mark.parametrize(("control", "target"), [("velocity", 1.2), ("torque", -1.0)])
+def test_goals_of_velocity_or_torque_take_the_place_of_angles(control: str, target: float) -> None:
+    """Beside gains, of the joints of act_joint alone, and as far as the servo goes."""
+    blocks = action.in_control([action.act_joint(["l_el"]), action.act_kp(["l_el"])], control)
+    assert [block.names for block in blocks] == [(f"{control}/l_el",), ("stiffness_scale/l_el",)]
+    end = {"velocity": SERVO.no_load_speed_rad_s, "torque": SERVO.stall_torque_n_m}[control]
+    last = Targets(*(np.zeros(20) for _ in range(3)))
+    told = ActionDecoder(blocks).decode(np.array([target / end, -1.0]), np.ones(20), last)
+    np.testing.assert_allclose(told.position, at(EL, target))
+    assert told.stiffness_scale[EL] == pytest.approx(0.05)
+    assert not action.deployable(blocks)
+
+
+def test_an_unknown_control_is_refused() -> None:
+    with pytest.raises(BadInputError) as error:
+        action.in_control([action.act_joint(["l_el"])], "voltage")
+    assert str(error.value) == (
+        "control 'voltage' is unknown; allowed are position, velocity, torque; choose one of them"
+    )

@@ -87,9 +87,7 @@ QUANTITIES = {
 }  # fmt: skip
 
 
-def obs_joint(
-    joint_names: Sequence[str], *, angle: bool = True, torque_load: bool = True
-) -> Block:
+def obs_joint(joint_names: Sequence[str], angle: bool = True, torque_load: bool = True) -> Block:
     """Angles, and torques that the motor currents make, of these joints.
 
     Raises:

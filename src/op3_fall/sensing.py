@@ -38,7 +38,11 @@ class Sensing:
         rest[rows, :3] = -sensors.GRAVITY * gravity_in_body(scenario.orientation, down)
         self._chip[rows] = self._errors.turn(rest)[rows]
         self._filtered[rows] = self._errors.bias(self._chip[rows], rows)
-        self.sample(rows, np.zeros(len(rows), dtype=np.int64))
+        first = np.zeros(len(rows), dtype=np.int64)
+        self.sample(rows, first)
+        if not self._profile.defects:
+            # Exact sensors would see the first instant, in which a robot that is put down falls.
+            self._sample.imu[rows] = self._errors.disturb(self._chip[rows], rows, first)
 
     def step(self) -> None:
         """The chips take in a physics step."""

@@ -16,6 +16,7 @@ from op3_fall.envs.curriculum import CurriculumManager
 from op3_fall.envs.draws import draw_scenario
 from op3_fall.envs.outcome import Outcome
 from op3_fall.envs.phase import Phase
+from op3_fall.envs.rewards import TOLERANCE_N
 from op3_fall.envs.rounds import rounds
 from op3_fall.envs.takeover import Takeover
 from op3_fall.errors import BadInputError
@@ -167,6 +168,7 @@ class FallBatch:
             "acting": self._takeover.acting.copy(),
             "impact": truth.hit,
             "head_contact": np.isfinite(truth.head_contact_speed),
+            "success": self.success,
             "diverged": truth.diverged,
             "curriculum_phase": self._phase_ids.copy(),
         }
@@ -195,14 +197,20 @@ class FallBatch:
             assign(self._impact, rows, impact)
 
     def verdict(self, rows: Rows) -> Verdict:
-        """On the episodes of `rows` (k,) so far: did they spare the head?
+        """On the episodes of `rows` (k,) so far.
 
         Who has not touched the floor with more than the feet has not fallen, and is left out.
         """
         truth = self._truth
         fell = rows[truth.hit[rows] | truth.diverged[rows]]
-        failed = np.isfinite(truth.head_contact_speed) | truth.diverged
-        return Verdict(~failed[fell], self._phase_ids[fell])
+        return Verdict(self.success[fell], self._phase_ids[fell])
+
+    @property
+    def success(self) -> Flags:
+        """The head has not touched the floor, and no part more than it takes, (n,)."""
+        truth = self._truth
+        broken = np.isfinite(truth.head_contact_speed) | truth.diverged
+        return ~broken & (truth.impact_peak.floor_force <= TOLERANCE_N).all(axis=-1)
 
     def _observe(self) -> NDArray[np.float32]:
         seen = self._takeover.codec.observe(self._reading, self._fall)

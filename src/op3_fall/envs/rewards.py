@@ -28,9 +28,9 @@ from op3_fall.settings import Settings, setting
 from op3_fall.simulation import CONTROL_PERIOD_S
 
 __all__ = [
-    "PART_TOLERANCE_N", "RewardConfig", "RewardWeights", "action_rate", "fall_terms", "gear_load",
-    "head_acceleration", "head_impact", "impact_power", "joint_limits", "part_impact", "pose",
-    "roll_terms", "saturation", "torque_load", "weighted",
+    "PART_TOLERANCE_N", "TOLERANCE_N", "RewardConfig", "RewardWeights", "action_rate",
+    "fall_terms", "gear_load", "head_acceleration", "head_impact", "impact_power", "joint_limits",
+    "part_impact", "pose", "roll_terms", "saturation", "torque_load", "weighted",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -69,7 +69,7 @@ another term: half again the 1 kN that each hand takes in a stiff fall onto both
 and thighs land on the servos' cases: 1 kN. Head and torso carry camera, computer and battery:
 100 g on the part's own mass, 145 N and 1.3 kN.
 """
-_TOLERANCE_N = np.array([PART_TOLERANCE_N[part] for part in robot.PARTS])
+TOLERANCE_N = np.array([PART_TOLERANCE_N[part] for part in robot.PARTS])
 
 
 def head_impact(outcome: Outcome) -> Array:
@@ -109,7 +109,7 @@ def joint_limits(outcome: Outcome) -> Array:
 
 def part_impact(outcome: Outcome) -> Array:
     """Largest floor force, compared with what that part takes, from the first contact on."""
-    worst = (outcome.peak.floor_force / _TOLERANCE_N).max(axis=-1)
+    worst = (outcome.peak.floor_force / TOLERANCE_N).max(axis=-1)
     return _penalty(outcome, worst**2, outcome.hit)
 
 

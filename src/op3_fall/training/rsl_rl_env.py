@@ -55,7 +55,7 @@ class RslRlEnv(VecEnv):
         self._observations = self.groups(env.reset(seed=seed)[0])
 
     @property
-    def episode_length_buf(self) -> torch.Tensor:  # pyright: ignore
+    def episode_length_buf(self) -> torch.Tensor:
         """Control steps of each episode so far, (num_envs,), long.
 
         rsl_rl sets it so that not all robots reach the end of their first episodes together.
