@@ -78,19 +78,18 @@ $(VENV)/.graph: $(VENV)/.ros CMakeLists.txt package.xml $(wildcard tools/*.in) $
 	tools/build_ros.sh && touch $@
 
 # After .graph, so that make -j never runs two pips in one .venv, and make ros needs no torch.
-# PyPI's torch brings gigabytes of CUDA along; for a GPU, install that one over this one.
+# PyPI's torch for Linux brings gigabytes of CUDA along. Without a GPU, a small one does:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
 $(VENV)/.dev: $(VENV)/.sim | $(VENV)/.graph
 	@echo "Adding training and the test tools to $(VENV) ..."
-	@$(call install,sim$(comma)dev,torch --extra-index-url https://download.pytorch.org/whl/cpu)
+	@$(call install,sim$(comma)dev)
 
 comma := ,
 # setuptools first: with the pinned one in .venv, an update needs no network if nothing is new.
-# The second argument: what else must be there before the extras in the first.
 # .installing stays behind when this is interrupted, but not when pip itself reports an error.
 define install
 trap 'exit 130' HUP INT TERM; touch $(VENV)/.installing; \
-{ $(PIP_INSTALL) --no-deps setuptools $(2) && \
-	$(PIP_INSTALL) --no-build-isolation --editable '.[$(1)]'; } || \
+{ $(PIP_INSTALL) setuptools && $(PIP_INSTALL) --no-build-isolation --editable '.[$(1)]'; } || \
 	{ rm -f $(VENV)/.installing; \
 	echo "op3_fall: pip failed (is there a network?); then run make again" >&2; exit 1; }; \
 rm -f $(VENV)/.installing; touch $@

@@ -2,7 +2,7 @@
 # build_ros.sh          builds the ROS messages and installs the package's ROS side into .venv.
 # build_ros.sh --check  says what this machine lacks to do so, in one line; exit 2.
 #
-# Run it in the checkout, with the extras dev (--check) and ros (the build) in .venv.
+# Run it in the checkout, with the extras sim (--check) and ros (the build) in .venv.
 set -eu
 venv=$(pwd)/.venv
 python=$venv/bin/python

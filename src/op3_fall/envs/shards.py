@@ -103,6 +103,11 @@ class Shards:
         """Control steps of each robot's episode so far, (n,)."""
         return np.concatenate([shard.steps for shard in self._shards])
 
+    @steps.setter
+    def steps(self, steps: NDArray[np.int64]) -> None:
+        for shard, where in zip(self._shards, self._slices, strict=True):
+            shard.steps[:] = steps[where]
+
     def seed(self, seeds: NDArray[np.int64]) -> None:
         """Begin the series of episodes of each robot's seed, (n,)."""
         for batch, where in zip(self.batches, self._slices, strict=True):

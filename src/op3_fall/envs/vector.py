@@ -57,6 +57,7 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
                 "one with the single environment"
             )
         self.num_envs, self.render_mode = num_envs, self.task.render_mode
+        self.max_episode_steps = max_episode_steps
         self.single_observation_space = self.task.observation_space
         self.single_action_space = self.task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -69,6 +70,10 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
     def episode_steps(self) -> NDArray[np.int64]:
         """Control steps of each robot's episode so far, (num_envs,)."""
         return self.robots.steps
+
+    @episode_steps.setter
+    def episode_steps(self, steps: NDArray[np.int64]) -> None:
+        self.robots.steps = steps
 
     def reset(
         self,
