@@ -191,7 +191,7 @@ def test_only_who_ran_out_of_time_is_a_time_out() -> None:
     assert env.episode_length_buf.tolist() == [0, 0, 0, 0]
     assert env.episode_length_buf.dtype == torch.long
     env.episode_length_buf = torch.tensor([249, 7, 249, 7])
-    env.env.robots.batches[0].simulation.physics.qvel[2:, 0] = np.inf  # which ends their episodes
+    env.env.batch.simulation.physics.qvel[2:, 0] = np.inf  # which ends their episodes
     _, rewards, dones, extras = env.step(torch.zeros(4, env.num_actions))
     assert dones.tolist() == [True, False, True, True]
     assert extras["time_outs"].tolist() == [True, False, False, False]

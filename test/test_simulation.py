@@ -488,3 +488,19 @@ def test_what_cannot_be_pushed_is_told(
     with pytest.raises(BadInputError) as error:
         simulation.push(body, force, duration)
     assert str(error.value).startswith(text)
+
+
+def test_drivers_may_go_on_in_the_rhythm_of_the_batch() -> None:
+    """A robot that is reset after 20 ms has its first cycle with the others', 4 ms later."""
+    scenario = pushed_stand(PushSpec(start_s=0.1), [1, 2], seed=0)
+    together = Simulation(2)
+    together.reset(scenario)
+    hold = JointCommand.hold(scenario.position)
+    together.step(hold)
+    for in_rhythm, latest_s in ((True, 0.020), (False, 0.016)):
+        together.reset(scenario.take([1]), np.array([1]), in_rhythm=in_rhythm)
+        assert together.step(hold).time_s[1] == pytest.approx(latest_s)
+        assert [len(cycle.rows) for cycle in together.cycles] == (
+            [2, 2, 2] if in_rhythm else [1, 1, 1, 1, 1]
+        )
+        together.step(hold)

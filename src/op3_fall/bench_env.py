@@ -100,16 +100,17 @@ def _stepper(env: gymnasium.vector.VectorEnv, env_id: str, n: int) -> Callable[[
 def _pair(env_id: str, n: int) -> tuple[Contestant, Contestant]:
     """The environment with random actions, and raw mjbatch from where each of its bursts began."""
     env = _native(env_id, n)
-    simulations = [batch.simulation for batch in env.robots.batches]
-    states = [simulation.batch.bind("state") for simulation in simulations]
-    saved = np.concatenate(states)
-    raw = mjbatch.Batch(simulations[0].model.mj, n)
-    physics_steps = round(CONTROL_PERIOD_S / simulations[0].dt_s)
+    simulation = env.batch.simulation
+    state = simulation.batch.bind("state")
+    saved = state.copy()
+    raw = mjbatch.Batch(simulation.model.mj, n)
+    given = {name: (raw.expand(name), simulation.batch.expand(name)) for name in _EXPANDED}
+    physics_steps = round(CONTROL_PERIOD_S / simulation.dt_s)
 
     def save() -> None:
-        np.concatenate(states, out=saved)
-        for name in _EXPANDED:
-            np.concatenate([s.batch.expand(name) for s in simulations], out=raw.expand(name))
+        np.copyto(saved, state)
+        for mine, theirs in given.values():
+            np.copyto(mine, theirs)
 
     return (
         Contestant("vector environment", n, save, _stepper(env, env_id, n), physics_steps),

@@ -91,6 +91,8 @@ class Simulation(GroundTruth):
         self.physics = Physics(self.model, n, threads)
         self.batch = self.physics.batch
         self._substep = np.zeros(n, dtype=np.int64)
+        self._ahead = np.zeros(n, dtype=np.int64)  # physics steps that its driver is ahead of it
+        self._total = 0  # physics steps since all were reset
         self._measured = Measurement.start(n)
         self._cycle_peak = Peaks.zeros(n)
         self._sensing = Sensing(self.physics, self.profile, n)
@@ -107,12 +109,17 @@ class Simulation(GroundTruth):
         """Number of simulations."""
         return self.batch.num_sims
 
-    def reset(self, scenario: Scenario, rows: Rows | None = None) -> SensorReading:
+    def reset(
+        self, scenario: Scenario, rows: Rows | None = None, *, in_rhythm: bool = False
+    ) -> SensorReading:
         """Start the simulations in `rows` (all if None) as `scenario` says, at rest.
 
         Args:
             scenario: one entry for each of `rows`.
             rows: sorted indices (k,).
+            in_rhythm: their drivers go on in the rhythm of the batch, so that the first cycle may
+                come sooner than after 8 ms. Then all drivers have their cycles together, which is
+                faster; else what a simulation does depends on no other.
 
         Returns:
             The latest reading of every simulation, (n, ...).
@@ -127,7 +134,9 @@ class Simulation(GroundTruth):
         for command in (self._command, self._written):
             assign(command, rows, hold)
         self.physics.reset(scenario, rows, hold)
+        self._total *= len(rows) < len(self)
         self._substep[rows] = 0
+        self._ahead[rows] = self._total % self._steps_per_cycle if in_rhythm else 0
         self._measured.clear(rows)
         self._cycle_peak.clear(rows)
         self._delay.reset(rows, scenario.latency_s, hold)
@@ -193,7 +202,7 @@ class Simulation(GroundTruth):
         Raises:
             BadInputError: another shape, or a number that is no `OperatingMode`.
         """
-        self._modes.ask(modes, self._substep // self._steps_per_cycle + 1)
+        self._modes.ask(modes, self._cycle + 1)
 
     def step(self, command: JointCommand) -> SensorReading:
         """One control period of 20 ms.
@@ -216,8 +225,9 @@ class Simulation(GroundTruth):
             frame = self.physics.step(time_s, self._measured.diverged)
             self._measured.add(frame, self._cycle_peak.add(frame), time_s, self.dt_s)
             self._substep += 1
+            self._total += 1
             self._sensing.step()
-            due = np.nonzero(self._substep % self._steps_per_cycle == 0)[0]
+            due = np.nonzero((self._substep + self._ahead) % self._steps_per_cycle == 0)[0]
             if due.size:
                 self._driver_cycle(due)
         self._measured.diverged |= self.physics.diverged
@@ -232,7 +242,7 @@ class Simulation(GroundTruth):
     def _driver_cycle(self, due: Rows) -> None:
         """Publish the sample asked for a cycle ago, write the commands, ask for a new sample."""
         rows = faster(due, len(self))
-        cycle = self._substep[due] // self._steps_per_cycle
+        cycle = self._cycle[due]
         if not self.profile.defects:
             self._sensing.sample(due, cycle)
         time_s: Array = self._substep[due].astype(float) * self.dt_s
@@ -253,8 +263,13 @@ class Simulation(GroundTruth):
         """Write `command` (k, 20) to the servos of `due` (k,), in their modes of this cycle."""
         modes = None
         if self._modes.active:
-            modes = self._modes.at(due, self._substep[due] // self._steps_per_cycle)
+            modes = self._modes.at(due, self._cycle[due])
         self.physics.write_servos(faster(due, len(self)), command, modes)
+
+    @property
+    def _cycle(self) -> NDArray[np.int64]:
+        """Driver cycles of each simulation so far, (n,)."""
+        return (self._substep + self._ahead) // self._steps_per_cycle
 
     def _snapshot(self) -> SensorReading:
         return take(self._reading, slice(None))

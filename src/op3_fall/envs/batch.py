@@ -72,7 +72,6 @@ class FallBatch:
         curriculum: CurriculumManager,
         model: Op3Model,
         detectors: DetectorConfig,
-        threads: int = 0,
     ) -> None:
         """Make the simulation; `reset` all robots before the first `step`.
 
@@ -83,9 +82,8 @@ class FallBatch:
             curriculum: its current phase says how episodes begin.
             model: of the robot.
             detectors: when a fall is noticed and an impact felt.
-            threads: of the physics, 0 for every core.
         """
-        self.simulation = Simulation(n, model=model, profile=spec.sensor_profile, threads=threads)
+        self.simulation = Simulation(n, model=model, profile=spec.sensor_profile)
         self.curriculum = curriculum
         self.seeds, self.episodes = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self._phase_ids = np.zeros(n, dtype=np.int64)
@@ -122,7 +120,7 @@ class FallBatch:
             scenario = draw_scenario(self._phase(), self.seeds[rows], self.episodes[rows])
         self._phase_ids[rows] = self.curriculum.phase_id
         self.episodes[rows] += 1
-        self._reading = self.simulation.reset(scenario, rows)
+        self._reading = self.simulation.reset(scenario, rows, in_rhythm=True)
         which = np.zeros(len(self), dtype=bool)
         which[rows] = True
         self._watch(rows)

@@ -159,8 +159,8 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         spec = self.policy_spec
         return Mirror(spec.observation, spec.history), Mirror(spec.action)
 
-    def make_batch(self, n: int, threads: int = 0) -> FallBatch:
-        """N robots for this task, which share its curriculum; `threads` 0 takes every core.
+    def make_batch(self, n: int) -> FallBatch:
+        """N robots for this task, which share its curriculum.
 
         Raises:
             BadInputError: n < 1, or a model that cannot be loaded.
@@ -168,7 +168,7 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         compute_reward = partial(type(self).compute_reward, self)
         return FallBatch(
             n, self.policy_spec, compute_reward, self.curriculum, self.load_model(),
-            self._detectors, threads,
+            self._detectors,
         )  # fmt: skip
 
     def load_model(self) -> Op3Model:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from op3_fall.envs import spaces
 from op3_fall.envs.op3_fall_control import Op3FallControlEnv
-from op3_fall.envs.shards import Shards
 from op3_fall.errors import BadInputError, check_range
+from op3_fall.rows import Rows
+from op3_fall.scenarios import Scenario
 
 __all__ = ["Op3FallControlVectorEnv"]
 
@@ -23,6 +24,9 @@ MAX_EPISODE_STEPS = 250
 
 class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
     """N robots of one task; robot i with seed s + i falls as the single environment with it.
+
+    The drivers of all robots have their cycles together, so an episode that begins after an odd
+    number of steps has its first one after 4 ms, not 8.
 
     A robot whose episode ends is reset in the same step: its observation and info are then those
     of the new episode, and `info["final_obs"]` (num_envs, observations), `info["final_info"]` have
@@ -62,18 +66,19 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space = self.task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.robots = Shards(num_envs, self.task.make_batch, self.task.observe, max_episode_steps)
+        self.batch = self.task.make_batch(num_envs)
+        self._steps = np.zeros(num_envs, dtype=np.int64)
         self._started = False
         self._all = np.ones(num_envs, dtype=bool)
 
     @property
     def episode_steps(self) -> NDArray[np.int64]:
         """Control steps of each robot's episode so far, (num_envs,)."""
-        return self.robots.steps
+        return self._steps.copy()
 
     @episode_steps.setter
     def episode_steps(self, steps: NDArray[np.int64]) -> None:
-        self.robots.steps = steps
+        self._steps[:] = steps
 
     def reset(
         self,
@@ -91,10 +96,18 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
             BadInputError: seeds or scenario of another number of robots, or another option.
         """
         if seed is not None or not self._started:
-            self.robots.seed(self._seeds(seed))
+            self.batch.seeds[:] = self._seeds(seed)
+            self.batch.episodes[:] = 0
         self._started = True
-        observation, info = self.robots.reset(spaces.scenario_of(options))
-        return observation, spaces.masked(info, self._all)
+        scenario = spaces.scenario_of(options)
+        observation = self._begin(np.arange(self.num_envs), scenario)
+        return observation, spaces.masked(self.batch.info(), self._all)
+
+    def _begin(self, rows: Rows, scenario: Scenario | None = None) -> Any:
+        """New episodes at `rows` (k,); the observations of all."""
+        self.task.curriculum.record(*self.batch.verdict(rows))
+        self._steps[rows] = 0
+        return self.task.observe(self.batch, self.batch.reset(rows, scenario))
 
     def _seeds(self, seed: int | Sequence[int] | None) -> NDArray[np.int64]:
         if isinstance(seed, int | np.integer):
@@ -121,15 +134,18 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
         if not self._started:
             raise BadInputError("the environment has no episode; allowed is reset first; call it")
         shape = (self.num_envs, self.task.policy_spec.action_length)
-        turn = self.robots.step(spaces.check_action(actions, shape))
-        info, done = spaces.masked(turn.info, self._all), turn.terminated | turn.truncated
+        moment = self.batch.step(spaces.check_action(actions, shape))
+        self._steps += 1
+        truncated = self._steps >= self.max_episode_steps
+        done = moment.terminated | truncated
+        observation = self.task.observe(self.batch, moment.observation)
+        info = spaces.masked(moment.info, self._all)
         if done.any():
-            final = {
-                "final_obs": turn.final_observation,
-                "final_info": spaces.masked(turn.final_info, done),
-            }
+            final = {"final_obs": observation, "final_info": spaces.masked(moment.info, done)}
+            observation = self._begin(np.nonzero(done)[0])
+            info = spaces.masked(self.batch.info(), self._all)
             info |= final | {f"_{name}": done.copy() for name in final}
-        return turn.observation, turn.reward, turn.terminated, turn.truncated, info
+        return observation, moment.reward, moment.terminated, truncated, info
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A picture (height, width, 3) of each robot in mode `rgb_array`.
@@ -140,13 +156,9 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
         if self.render_mode is None:
             return None
         paint = self.task.frames.paint
-        return tuple(
-            paint(batch.simulation.model.mj, qpos)
-            for batch in self.robots.batches
-            for qpos in batch.simulation.state[0]
-        )
+        simulation = self.batch.simulation
+        return tuple(paint(simulation.model.mj, qpos) for qpos in simulation.state[0])
 
     def close_extras(self, **kwargs: Any) -> None:
-        """End the threads, and close what rendering opened."""
-        self.robots.close()
+        """Close what rendering opened."""
         self.task.close()
