@@ -423,7 +423,8 @@ def test_robots_that_begin_anew_are_told_of_as_if_they_were_alone() -> None:
     rows, rest = np.array([0, 2]), np.array([1, 3])
     many, alone = Detectors(old[0], SERVO, CONFIG), Detectors(old[0], SERVO, CONFIG)
     for seen in old[1:100]:
-        many.step(seen), alone.step(seen)
+        many.step(seen)
+        alone.step(seen)
     some = [take(seen, rows) for seen in later]
     fresh, reference = (Detectors(some[0], SERVO, CONFIG) for _ in range(2))
     many.replace(rows, fresh)

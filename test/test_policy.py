@@ -314,7 +314,7 @@ def test_robots_start_and_act_without_the_others() -> None:
         actions = rng.uniform(-1.5, 1.5, (3, many.spec.action_length))
         many.reset(seen, starts)
         for k in np.nonzero(starts)[0]:
-            alone[k].reset(row(seen, k))
+            alone[k].reset(row(seen, int(k)))
         observed, command = many.observe(seen, estimate), many.act(actions, seen, acts)
         for k, codec in enumerate(alone):
             np.testing.assert_array_equal(

@@ -149,8 +149,9 @@ def test_the_viewer_is_given_the_configuration_60_times_a_second(
     class Window:
         drawn: list[np.ndarray] = []  # noqa: RUF012
 
-        def __init__(self, _: mujoco.MjModel, data: mujoco.MjData) -> None:
-            self._data = data
+        def __init__(self, _: mujoco.MjModel, data: mujoco.MjData, **panels: bool) -> None:
+            assert not any(panels.values()), "they would hide the robot"
+            self._data, self.cam = data, mujoco.MjvCamera()
 
         def is_running(self) -> bool:
             return True

@@ -33,7 +33,10 @@ class Viewer:
         from mujoco import viewer
 
         self._mj, self._data = mj, mujoco.MjData(mj)
-        self._window = viewer.launch_passive(mj, self._data)
+        self._window = viewer.launch_passive(
+            mj, self._data, show_left_ui=False, show_right_ui=False
+        )
+        mujoco.mjv_defaultFreeCamera(mj, self._window.cam)
         self._next_s = 0.0
 
     def show(self, qpos: NDArray[np.float64]) -> None:

@@ -190,7 +190,8 @@ class FallBatch:
             self._detectors, self._fall, self._impact = fresh, fall, impact
         else:
             self._detectors.replace(rows, fresh)
-            self._fall, self._impact = (take(e, slice(None)) for e in (self._fall, self._impact))
+            everyone = slice(None)
+            self._fall, self._impact = take(self._fall, everyone), take(self._impact, everyone)
             assign(self._fall, rows, fall)
             assign(self._impact, rows, impact)
 
