@@ -55,3 +55,26 @@ def test_convergence_compares_every_step_with_the_finest(tmp_path: Path) -> None
 def test_convergence_wants_a_fall_in_each_direction(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="allowed is 4 or more"):
         convergence(tmp_path, falls=3)
+
+
+def test_the_environments_are_raced_against_mjbatch_and_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gymnasium")
+    from op3_fall import bench_env
+
+    monkeypatch.setattr(bench_env, "MEMORY_COUNT", 4)
+    monkeypatch.setattr(bench_env, "_WARM_UP_STEPS", 2)
+    result = bench_env.bench_env(tmp_path, seconds=0.01, counts=(1, 3), rivals=(2,))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["figures"] == result["figures"]
+    assert [(f["name"], f["simulations"]) for f in summary["figures"]] == [
+        ("vector environment", 1), ("mjbatch", 1), ("vector environment", 3), ("mjbatch", 3),
+        ("AsyncVectorEnv", 2),
+    ]  # fmt: skip
+    assert set(summary["vector_to_mjbatch_ratio"]) == {"1", "3"}
+    assert all(0 < ratio < 1.5 for ratio in summary["vector_to_mjbatch_ratio"].values())
+    assert summary["vector_to_async_ratio"] > 0
+    assert summary["memory"]["robots"] == 4
+    assert 0 < summary["memory"]["before_mb"] < summary["memory"]["peak_mb"]
+    assert summary["goals"]["ratio_reached"] is None  # no batch large enough

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("gymnasium")
+
 from op3_fall.envs.curriculum import JOINT_NOISE_RAD, MASS_SHARE, CurriculumManager
 from op3_fall.envs.phase import Phase
 from op3_fall.errors import BadInputError

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+pytest.importorskip("gymnasium")
+
 from op3_fall import robot
 from op3_fall.envs.draws import IMPULSES_N_S, STARTS, draw_scenario
 from op3_fall.envs.phase import Phase, changed

@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of the environments' page: what they say and where they stand."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+pytest.importorskip("gymnasium")
+
 from op3_fall import action, observation
-from op3_fall.envs.tables import block_table, fill
+from op3_fall.envs.tables import block_table, fill, tables
 from op3_fall.errors import BadInputError
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs/environments.md"
+pytestmark = pytest.mark.filterwarnings(
+    # Gymnasium takes the version for that of a release.
+    "ignore:.*The environment .* is out of date.*"
+)
 
 
 def test_a_table_has_a_row_for_each_value_in_the_order_of_the_vector() -> None:
@@ -61,3 +72,18 @@ def test_a_page_without_exactly_one_place_for_each_table_is_refused(
         f"tables have their place at {places}; allowed is once at each of a/X-v0 observations, "
         "a/X-v0 actions; correct the markers"
     )
+
+
+def test_the_documents_tables_are_those_of_the_environments() -> None:
+    """If not: python -m op3_fall.envs.tables docs/environments.md."""
+    text = DOCUMENT.read_text()
+    assert fill(text, tables()) == text
+
+
+def test_the_documents_examples_run() -> None:
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) >= 3 and names["curriculum"].phase_id == 1  # type: ignore[attr-defined]
+    names["SoftenVector"](2).reset(seed=0)  # type: ignore[operator]

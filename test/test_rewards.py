@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
+pytest.importorskip("gymnasium")
+
 from op3_fall import robot
 from op3_fall.envs import rewards
 from op3_fall.envs.outcome import Outcome
