@@ -26,7 +26,7 @@ from rsl_rl.runners import OnPolicyRunner  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
 from op3_fall.envs import IDS, CurriculumManager, Op3FallControlArmsVector  # noqa: E402
-from op3_fall.envs.batch import DIVERGENCE_COST  # noqa: E402
+from op3_fall.envs.given import DIVERGENCE_COST  # noqa: E402
 from op3_fall.envs.phase import Phase  # noqa: E402
 from op3_fall.errors import BadInputError  # noqa: E402
 from op3_fall.training.rsl_rl_env import RslRlEnv  # noqa: E402
@@ -170,10 +170,10 @@ def config() -> dict[str, Any]:
 
 def test_rsl_rl_trains_and_logs(id_: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    many = gymnasium.make_vec(id_, num_envs=8, max_episode_steps=70)
+    many = gymnasium.make_vec(id_, num_envs=32, max_episode_steps=70)
     runner = OnPolicyRunner(RslRlEnv(many, seed=0), config(), log_dir=str(tmp_path))
     before = {name: value.clone() for name, value in runner.alg.actor.state_dict().items()}
-    runner.learn(3, init_at_random_ep_len=True)
+    runner.learn(3, init_at_random_ep_len=True)  # 3 x 24 x 32 = 2,304 steps
     for name, value in runner.alg.actor.state_dict().items():
         assert torch.isfinite(value).all()
         assert not torch.equal(value, before[name]), name

@@ -361,3 +361,4 @@ def test_arms_that_brace_are_worth_more_than_arms_that_hang() -> None:
         reward += np.where(on, moment.reward, 0.0)
         on &= ~moment.terminated
     assert reward[:n].mean() > reward[n:].mean()
+    assert batch.success[:n].all() and not batch.success[n:].any()

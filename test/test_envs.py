@@ -16,6 +16,7 @@ gymnasium = pytest.importorskip("gymnasium")
 from gymnasium.utils.env_checker import check_env  # noqa: E402
 from gymnasium.vector import AutoresetMode, SyncVectorEnv  # noqa: E402
 
+from op3_fall.action import DELTA_RAD  # noqa: E402
 from op3_fall.envs import (  # noqa: E402
     IDS,
     CurriculumManager,
@@ -26,11 +27,12 @@ from op3_fall.envs import (  # noqa: E402
     act_joint,
     obs_fall_vel,
 )
-from op3_fall.envs.batch import DIVERGENCE_COST  # noqa: E402
+from op3_fall.envs.draws import draw_scenario  # noqa: E402
+from op3_fall.envs.given import DIVERGENCE_COST  # noqa: E402
 from op3_fall.envs.phase import Phase  # noqa: E402
 from op3_fall.errors import BadInputError  # noqa: E402
 from op3_fall.policy_codec import PolicyCodec  # noqa: E402
-from op3_fall.robot import ARMS  # noqa: E402
+from op3_fall.robot import ARMS, JOINT_INDEX  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(
     # Gymnasium takes the version for that of a release.
@@ -78,7 +80,13 @@ def test_gymnasiums_check_passes_without_a_warning(id_: str) -> None:
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*out of date.*")
         check_env(env, skip_render_check=True)
-        make(id_).reset(seed=0)  # with the passive checker
+        for settings in ({"control": "torque"}, {"profile": "stock"}, {"observation": "dict"}):
+            if "observation" in settings:  # in SI units nothing bounds it, as gymnasium would like
+                warnings.filterwarnings("ignore", message=".*Box observation space")
+            check_env(make(id_, **settings).unwrapped, skip_render_check=True)
+        passive = make(id_)
+        passive.reset(seed=0)
+        passive.step(passive.action_space.sample())
 
 
 def test_stable_baselines3s_check_passes_without_a_warning(id_: str) -> None:
@@ -121,6 +129,10 @@ def test_a_pickled_environment_begins_as_it_did(id_: str) -> None:
     assert copy.unwrapped.curriculum.phase == curriculum.phase
     for a, b in zip(roll_out(env, 1, 5), roll_out(copy, 1, 5), strict=True):
         np.testing.assert_equal(a, b)
+    many = make_many(id_, 2, curriculum=curriculum, max_episode_steps=70)
+    copy = pickle.loads(pickle.dumps(many))
+    assert (copy.num_envs, copy.max_episode_steps) == (2, 70)
+    np.testing.assert_array_equal(copy.reset(seed=1)[0], many.reset(seed=1)[0])
 
 
 def test_robot_k_of_many_falls_as_the_single_environment_with_its_seed(id_: str) -> None:
@@ -372,6 +384,15 @@ def test_pictures_have_the_size_asked_for(id_: str) -> None:
          "them"),
         ({"profile": "best"}, None),
         ({"curriculum": "no_such.yaml"}, None),
+        ({"detectors": "no_such.yaml"}, None),
+        ({"curriculum": [1]},
+         "curriculum is [1]; allowed is a CurriculumManager or a file's path; give that"),
+        ({"detectors": 3},
+         "detectors is 3; allowed is a DetectorConfig or a file's path; give that"),
+        ({"reward": {"pose": 1}},
+         "reward is {'pose': 1}; allowed is an op3_fall.envs.RewardConfig; give that"),
+        ({"width": 0}, "width is 0; allowed is a whole number from 1 to 8192; give one"),
+        ({"history": 0}, None),
     ],
 )  # fmt: skip
 def test_settings_that_are_not_allowed(settings: dict[str, Any], message: str | None) -> None:
@@ -444,8 +465,8 @@ def test_bumps_must_be_known_when_the_environment_is_made() -> None:
     with pytest.raises(BadInputError) as error:
         env.reset()
     assert str(error.value) == (
-        "the curriculum's phase has bumps, but none had when the environment was made; allowed is "
-        "a floor as it was made; define the phase first, then make the environment"
+        "the episode has bumps, but no phase of the curriculum had when the environment was made; "
+        "allowed is a floor as it was made; define such a phase first, then make the environment"
     )
     env = make("envs/Op3FallControl-v0", curriculum=curriculum)
     env.reset(seed=0)
@@ -453,8 +474,105 @@ def test_bumps_must_be_known_when_the_environment_is_made() -> None:
     assert (places[0, env.unwrapped._batch.simulation.model.bump_ids, 2] > -0.1).all()
 
 
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda outcome: 1.0,
+         "compute_reward's result is 1.0; allowed is a mapping of names to arrays (n,); give "
+         "that"),
+        (lambda outcome: {"pose": -outcome.position},
+         "reward term 'pose' has shape (2, 20); allowed are finite numbers of shape (2,), one for "
+         "each robot; correct compute_reward"),
+        (lambda outcome: {"pose": np.full(2, np.nan)},
+         "reward term 'pose' has shape (2,) and values that are not finite; allowed are finite "
+         "numbers of shape (2,), one for each robot; correct compute_reward"),
+    ],
+)  # fmt: skip
+def test_a_reward_that_is_none_is_refused_at_the_first_reset(result: Any, message: str) -> None:
+    class Mine(Op3FallControlArms):
+        def compute_reward(self, outcome: Any) -> Any:
+            return result(outcome)
+
+    class Many(Op3FallControlArmsVector):
+        env_class = Mine
+
+    with pytest.raises(BadInputError) as error:
+        Many(2).reset(seed=0)
+    assert str(error.value) == message
+
+
+def test_falls_that_end_advance_the_curriculum_and_no_others() -> None:
+    """Neither those broken off nor those of a scenario of one's own; single and many alike."""
+    braced = CurriculumManager([Phase(), Phase()], advance_at=0.5, window=2)
+    many = make_many("envs/Op3FallControl-v0", 2, curriculum=braced)
+    task = many.task
+    goal = task.reward.goal[[JOINT_INDEX[joint] for joint in ARMS]]
+
+    def fall(steps: int) -> None:
+        for _ in range(steps):
+            angles = many.batch._reading.position[:, [JOINT_INDEX[joint] for joint in ARMS]]
+            way = np.clip((goal - angles) / DELTA_RAD, -1, 1)
+            many.step(np.hstack([way, np.ones_like(way)]))
+
+    many.reset(seed=0)
+    fall(70)
+    assert many.batch.info()["impact"].all()
+    many.reset(options={"scenario": draw_scenario(Phase(), [0, 1], [0, 0])})
+    fall(110)
+    assert braced.phase_id == 0 and braced.state()["window"] == []
+    many.reset(seed=0)
+    fall(110)
+    assert braced.phase_id == 1
+    alone = CurriculumManager()
+    env = make("envs/Op3FallControl-v0", curriculum=alone)
+    for steps, counted in ((90, 0), (250, 1)):
+        env.reset(seed=0)
+        env.action_space.seed(0)
+        for _ in range(steps):
+            env.step(env.action_space.sample())
+        env.reset()
+        assert len(alone.state()["window"]) == counted
+
+
+def test_breaking_the_physics_costs_more_than_any_fall(id_: str) -> None:
+    last = IDS[id_]().curriculum.phases
+    curriculum = CurriculumManager([last[len(last) - 1]])
+    many = make_many(id_, 24, curriculum=curriculum)
+    many.reset(seed=0)
+    many.action_space.seed(0)
+    cost = np.zeros(24)
+    for _ in range(120):
+        cost += many.step(many.action_space.sample())[1]
+    assert -DIVERGENCE_COST < cost.min() < -20
+
+
+def test_a_history_is_the_last_observations_oldest_first() -> None:
+    one, three = (make("envs/Op3FallControl-v0", history=k) for k in (1, 3))
+    seen = [one.reset(seed=0)[0]]
+    np.testing.assert_array_equal(three.reset(seed=0)[0], np.tile(seen[0], 3))
+    for _ in range(3):
+        action = one.action_space.sample()
+        seen.append(one.step(action)[0])
+        latest = three.step(action)[0]
+    np.testing.assert_array_equal(latest, np.concatenate(seen[-3:]))
+    assert three.unwrapped.policy_spec.history == 3
+
+
+def test_the_spec_says_how_late_commands_are_in_training() -> None:
+    assert make("envs/Op3FallControl-v1").unwrapped.policy_spec.latency_s == (0.0, 0.05)
+
+
 def test_wrong_seeds_and_options() -> None:
     many = make_many("envs/Op3FallControl-v0", 3)
+    for env in (many, make("envs/Op3FallControl-v0").unwrapped):
+        with pytest.raises(BadInputError, match=r"seed is -1; allowed is a whole number from 0"):
+            env.reset(seed=-1)
+        with pytest.raises(
+            BadInputError, match="reset options is \\['x'\\]; allowed is a mapping"
+        ):
+            env.reset(options=["x"])
+    with pytest.raises(BadInputError, match=r"number of environments is 1\.5; allowed is a whole"):
+        Op3FallControlArmsVector(1.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(BadInputError, match="seed has 2 numbers; allowed is one for each of the"):
         many.reset(seed=[1, 2])
     with pytest.raises(BadInputError, match="reset option 'push' is unknown; allowed are"):

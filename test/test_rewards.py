@@ -199,15 +199,18 @@ def test_the_same_energy_lost_evenly_over_k_steps_costs_a_kth(k: int, speed: flo
     assert slow.sum() == pytest.approx(at_once[0] / k)
 
 
-def test_the_protective_pose_is_that_of_the_experiment_and_presses_no_limit() -> None:
-    np.testing.assert_array_equal(CONFIG.goal, load_goal(None))
+def test_the_protective_pose_moves_the_arms_alone_and_presses_no_limit() -> None:
+    """The experiment's can be had by name."""
+    legs = [robot.JOINT_INDEX[joint] for joint in robot.LEGS]
+    np.testing.assert_array_equal(CONFIG.goal[legs], robot.POSES["stand"][legs])
+    np.testing.assert_array_equal(RewardConfig(pose="protect_front").goal, load_goal(None))
     np.testing.assert_array_equal(robot.mirror_joints(CONFIG.goal), CONFIG.goal)
     for term in all_terms(outcome()).values():
         assert term.tolist() == [0.0]
 
 
 def test_the_pose_counts_over_the_joints_that_the_config_names() -> None:
-    config = RewardConfig(pose={"r_knee": -1.0}, joints=("l_el", "r_knee"))
+    config = RewardConfig(pose={"r_knee": -0.5}, joints=("l_el", "r_knee"))
     term = rewards.fall_terms(outcome(), config)["pose"]
     assert term.tolist() == pytest.approx([-0.25])
 
@@ -241,8 +244,8 @@ def test_weights_multiply_and_a_weight_of_0_reports_0() -> None:
 
 REFUSED = [
     ({"pose": "yoga"},
-     "protective pose 'yoga' is unknown; allowed are stand, ini_pose, walkready, protect_front; "
-     "choose one of them"),
+     "protective pose 'yoga' is unknown; allowed are stand, ini_pose, walkready, "
+     "protect_front, brace_front; choose one of them"),
     ({"pose": {"l_knee": 9.0}},
      "protective pose: l_knee is 9.0 rad; allowed is -0.3142 to 2.4835 rad; "
      "choose an angle in that range"),

@@ -134,14 +134,19 @@ def check_joints(block: str, joint_names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         BadInputError: there is none, or one is unknown or given twice.
     """
+    if isinstance(joint_names, str):
+        raise BadInputError(
+            f"{block} has the joint '{joint_names}' by itself; allowed is a list of names; put it "
+            "in brackets"
+        )
     for name in joint_names:
         check_choice(f"joint of {block}", name, robot.JOINTS, remedy="correct the name")
-    if not joint_names or len(set(joint_names)) < len(joint_names):
+    if not len(joint_names) or len(set(joint_names)) < len(joint_names):
         raise BadInputError(
             f"{block} has the joints {list(joint_names)}; allowed is each joint once, at least "
             "one; correct the list"
         )
-    return tuple(joint_names)
+    return tuple(str(name) for name in joint_names)
 
 
 def check_blocks(kind: str, blocks: Sequence[Block], known: Mapping[str, Quantity]) -> None:

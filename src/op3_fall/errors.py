@@ -3,8 +3,11 @@
 
 import math
 from collections.abc import Iterable
+from numbers import Integral
 
-__all__ = ["BadInputError", "Op3FallError", "check_choice", "check_range"]
+__all__ = [
+    "BadInputError", "Op3FallError", "check_choice", "check_kind", "check_range", "check_whole",
+]  # fmt: skip
 
 
 class Op3FallError(Exception):
@@ -31,6 +34,29 @@ def check_range(
         f"{name} is {value:g}{tail}; allowed is {allowed}{tail}; "
         f"{remedy or f'choose a value of {name} in that range'}"
     )
+
+
+def check_kind(name: str, value: object, kind: type | tuple[type, ...], allowed: str) -> None:
+    """Refuse a value that is not of that class.
+
+    Raises:
+        BadInputError: with what was given and `allowed` in words.
+    """
+    if not isinstance(value, kind):
+        raise BadInputError(f"{name} is {value!r:.60}; allowed is {allowed}; give that")
+
+
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Refuse what is no whole number in [low, high].
+
+    Raises:
+        BadInputError: with what was given, what is allowed and what to do.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (whole and low <= value <= high):  # type: ignore[operator]
+        raise BadInputError(
+            f"{name} is {value!r:.60}; allowed is a whole number from {low} to {high}; give one"
+        )
 
 
 def check_choice(name: str, value: str, allowed: Iterable[str], *, remedy: str) -> None:

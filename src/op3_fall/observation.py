@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from op3_fall import robot
 from op3_fall.blocks import Block, Quantity, Scaling, check_blocks, check_joints
 from op3_fall.compliance import DAMPING_RANGE, STIFFNESS_RANGE
-from op3_fall.errors import BadInputError
+from op3_fall.errors import BadInputError, check_kind
 from op3_fall.fall_detection import FallPhase
 from op3_fall.signals import FallEstimate, SensorReading
 
@@ -123,7 +123,12 @@ def obs_fall_angle() -> Block:
 
 
 def obs_fall_angle_discrete(dirs: FallAngle = FallAngle.FOUR) -> Block:
-    """Direction of the fall by sectors: 1 for the one it falls to, -1 for others and in NORMAL."""
+    """Direction of the fall by sectors: 1 for the one it falls to, -1 for others and in NORMAL.
+
+    Raises:
+        BadInputError: sectors that there are not.
+    """
+    check_kind("dirs", dirs, FallAngle, "FallAngle.FOUR or FallAngle.EIGHT")
     return _whole(f"direction_{dirs.name.lower()}")
 
 

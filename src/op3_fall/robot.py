@@ -182,6 +182,8 @@ POSES: dict[str, NDArray[np.float64]] = {
         {"sho_pitch": 1.0, "sho_roll": -0.9, "el": 0.4, "hip_pitch": 0.57, "knee": -1.5}
     ),
 }  # fmt: skip
+# Arms alone, over straight legs: those of protect_front need its bent knees, or the head hits.
+POSES["brace_front"] = _both_sides({"sho_pitch": 1.2, "sho_roll": -0.9, "el": 0.2})
 for _pose in POSES.values():
     _pose.setflags(write=False)
 

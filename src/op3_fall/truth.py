@@ -67,12 +67,6 @@ class Peaks:
             mine = getattr(self, f.name)
             mine[rows] = np.maximum(mine[rows], getattr(other, f.name)[rows])
 
-    def raise_at(self, other: "Peaks", rows: NDArray[np.intp]) -> None:
-        """Take the larger of both at `rows` (k,), of which `other` (k, ...) is."""
-        for f in fields(self):
-            mine = getattr(self, f.name)
-            mine[rows] = np.maximum(mine[rows], getattr(other, f.name))
-
     def rows(self, rows: NDArray[np.intp] | slice) -> Self:
         """A copy of those simulations."""
         return type(self)(**{f.name: getattr(self, f.name)[rows].copy() for f in fields(self)})

@@ -14,11 +14,12 @@ from op3_fall.action import act_joint, act_kd, act_kd_rel, act_kp, act_kp_rel
 from op3_fall.envs.arms import Op3FallControlArms, Op3FallControlArmsVector
 from op3_fall.envs.arms_legs import Op3FallControlArmsLegs, Op3FallControlArmsLegsVector
 from op3_fall.envs.curriculum import CurriculumManager
-from op3_fall.envs.op3_fall_control import Op3FallControlEnv
+from op3_fall.envs.op3_fall_control import MAX_EPISODE_STEPS, Op3FallControlEnv
 from op3_fall.envs.outcome import Outcome
+from op3_fall.envs.phase import Phase
 from op3_fall.envs.rewards import RewardConfig, RewardWeights
 from op3_fall.envs.roll import Op3FallControlRoll, Op3FallControlRollVector
-from op3_fall.envs.vector import MAX_EPISODE_STEPS, Op3FallControlVectorEnv
+from op3_fall.envs.vector import Op3FallControlVectorEnv
 from op3_fall.observation import (
     FallAngle,
     angular_velocity,
@@ -33,6 +34,7 @@ from op3_fall.observation import (
     obs_kp,
     phase,
 )
+from op3_fall.scenarios import Scenario
 
 __all__ = [
     "IDS",
@@ -47,8 +49,10 @@ __all__ = [
     "Op3FallControlRollVector",
     "Op3FallControlVectorEnv",
     "Outcome",
+    "Phase",
     "RewardConfig",
     "RewardWeights",
+    "Scenario",
     "act_joint",
     "act_kd",
     "act_kd_rel",

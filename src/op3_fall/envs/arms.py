@@ -10,7 +10,7 @@ from op3_fall.action import act_joint, act_kp
 from op3_fall.blocks import Block
 from op3_fall.envs.op3_fall_control import Op3FallControlEnv
 from op3_fall.envs.outcome import Outcome
-from op3_fall.envs.rewards import RewardConfig, fall_terms, weighted
+from op3_fall.envs.rewards import fall_terms, weighted
 from op3_fall.envs.vector import Op3FallControlVectorEnv
 from op3_fall.observation import (
     angular_velocity,
@@ -30,11 +30,6 @@ class Op3FallControlArms(Op3FallControlEnv):
     """The arms catch a fall to the front; head and legs stay where the fall found them."""
 
     curriculum_file = "arms.yaml"
-    # The experiment's pose needs its bent knees: above straight legs its arms let the head hit.
-    default_reward = RewardConfig(pose={
-        "r_sho_pitch": 1.2, "r_sho_roll": -0.9, "r_el": 0.2,
-        "l_sho_pitch": -1.2, "l_sho_roll": 0.9, "l_el": -0.2,
-    })  # fmt: skip
 
     def observation_blocks(self) -> tuple[Block, ...]:
         """The arms, how the robot lies and turns, how the fall stands."""

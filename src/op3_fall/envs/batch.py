@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from op3_fall.detectors import DetectorConfig, Detectors, suited
 from op3_fall.envs.curriculum import CurriculumManager
 from op3_fall.envs.draws import draw_scenario
+from op3_fall.envs.given import reward_terms
 from op3_fall.envs.outcome import Outcome
-from op3_fall.envs.phase import Phase
 from op3_fall.envs.rewards import TOLERANCE_N
-from op3_fall.envs.rounds import rounds
 from op3_fall.envs.takeover import Takeover
 from op3_fall.errors import BadInputError
 from op3_fall.fall_detection import FallPhase
@@ -30,14 +29,13 @@ from op3_fall.signals import FallEstimate, ImpactEstimate
 from op3_fall.simulation import CONTROL_PERIOD_S, Simulation
 from op3_fall.truth import Measurement, Peaks
 
-__all__ = ["DIVERGENCE_COST", "FallBatch", "Moment", "Verdict"]
+__all__ = ["FallBatch", "Moment", "Verdict"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 ComputeReward = Callable[[Outcome], Mapping[str, Array]]
 
-DIVERGENCE_COST = 20.0
-"""More than a bad fall costs with the default weights."""
+_NO_PHASE = -1
 
 
 @dataclass(frozen=True)
@@ -94,9 +92,9 @@ class FallBatch:
         self._takeover = Takeover(spec, self._reading)
         self._fall: FallEstimate
         self._impact: ImpactEstimate
-        self._terms: dict[str, Array] = {}
         self._truth = self.simulation.measure()
         self._com, self._com_speed = self._truth.com, np.zeros(n)
+        self._terms: dict[str, Array] = {}
 
     def __len__(self) -> int:
         """Number of robots."""
@@ -116,15 +114,22 @@ class FallBatch:
         Raises:
             BadInputError: a scenario of another length, or bumps that the floor was made without.
         """
+        drawn = scenario is None
         if scenario is None:
-            scenario = draw_scenario(self._phase(), self.seeds[rows], self.episodes[rows])
-        self._phase_ids[rows] = self.curriculum.phase_id
-        self.episodes[rows] += 1
+            scenario = draw_scenario(self.curriculum.phase, self.seeds[rows], self.episodes[rows])
+        scenario.check_length(len(rows))
+        self._check_bumps(scenario)
         self._reading = self.simulation.reset(scenario, rows, in_rhythm=True)
+        self._phase_ids[rows] = self.curriculum.phase_id if drawn else _NO_PHASE
+        self.episodes[rows] += 1
         which = np.zeros(len(self), dtype=bool)
         which[rows] = True
         self._watch(rows)
         self._takeover.reset(self._reading, rows, scenario.position)
+        if not self._terms:  # info has their names from the first reset on
+            idle = self._takeover.codec.last_action
+            outcome = self._outcome(self._takeover.acting, idle, Peaks.zeros(len(self)))
+            self._terms = reward_terms(self._compute_reward(outcome), outcome.diverged)
         self._terms = {name: np.where(which, 0.0, v) for name, v in self._terms.items()}
         self._truth = self.simulation.measure()
         self._com = np.where(which[:, None], self._truth.com, self._com)
@@ -140,15 +145,10 @@ class FallBatch:
             self.simulation.operate(takeover.modes)
         self._reading = self.simulation.step(command)
         peak = self._peaks()
-        for reading in rounds(self.simulation.cycles, self._reading):
-            self._fall, self._impact = self._detectors.step(reading)
+        for cycle in self.simulation.cycles:
+            self._fall, self._impact = self._detectors.step(cycle.reading)
         outcome = self._outcome(acting, last_action, peak)
-        self._terms = {
-            name: np.where(outcome.diverged, 0.0, value)
-            for name, value in self._compute_reward(outcome).items()
-        }
-        # Ending at no cost would make it pay to break the physics.
-        self._terms["divergence"] = np.where(outcome.diverged, -DIVERGENCE_COST, 0.0)
+        self._terms = reward_terms(self._compute_reward(outcome), outcome.diverged)
         takeover.follow(self._reading, self._fall)
         return Moment(
             observation=self._observe(),
@@ -171,15 +171,14 @@ class FallBatch:
             "curriculum_phase": self._phase_ids.copy(),
         }
 
-    def _phase(self) -> Phase:
-        phase = self.curriculum.phase
-        if phase.bumps and not len(self.simulation.model.bump_ids):
+    def _check_bumps(self, scenario: Scenario) -> None:
+        none_here = not len(self.simulation.model.bump_ids)
+        if none_here and not np.isnan(scenario.bumps).all():
             raise BadInputError(
-                "the curriculum's phase has bumps, but none had when the environment was made; "
-                "allowed is a floor as it was made; define the phase first, then make the "
-                "environment"
+                "the episode has bumps, but no phase of the curriculum had when the environment "
+                "was made; allowed is a floor as it was made; define such a phase first, then "
+                "make the environment"
             )
-        return phase
 
     def _watch(self, rows: Rows) -> None:
         """New detectors for the robots at `rows` (k,), which stand at rest."""
@@ -198,10 +197,12 @@ class FallBatch:
     def verdict(self, rows: Rows) -> Verdict:
         """On the episodes of `rows` (k,) so far.
 
-        Who has not touched the floor with more than the feet has not fallen, and is left out.
+        Left out is who has not fallen (touched the floor with more than the feet), and whose
+        scenario was not drawn from the curriculum.
         """
         truth = self._truth
         fell = rows[truth.hit[rows] | truth.diverged[rows]]
+        fell = fell[self._phase_ids[fell] != _NO_PHASE]
         return Verdict(self.success[fell], self._phase_ids[fell])
 
     @property
@@ -220,7 +221,7 @@ class FallBatch:
         """Of the driver cycles that ended in the latest control step."""
         peak = Peaks.zeros(len(self))
         for cycle in self.simulation.cycles:
-            peak.raise_at(cycle.peak, cycle.rows)
+            peak.raise_to(cycle.peak)
         return peak
 
     def _outcome(self, acting: Flags, last_action: Array, peak: Peaks) -> Outcome:

@@ -96,7 +96,7 @@ class CurriculumManager:
         return MappingProxyType(dict(enumerate(self._phases)))
 
     def enable_mass_rand(self, arms: bool = True, legs: bool = False, head: bool = False) -> None:
-        """Let the masses of these parts differ by up to 15 %, and of the others not at all."""
+        """Let the masses of these parts differ by up to 15 %, and of the other two not at all."""
         given = {"arms": arms, "legs": legs, "head": head}
         for name, value in given.items():
             check_flag(name, value)

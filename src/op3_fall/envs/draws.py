@@ -88,11 +88,10 @@ def draw_scenario(phase: Phase, seeds: ArrayLike, episodes: ArrayLike) -> Scenar
     """
     u = _Numbers(seeds, episodes)
     start = _pick(u["pose"], [i for i, p in enumerate(STARTS) if getattr(phase, f"start_{p}")])
-    position = np.clip(
-        _POSES[start] + _around(phase.pose_jitter_rad, u["jitter"]),
-        robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD,
-    )  # fmt: skip
-    offset = _around(phase.joint_offset_rad, u["joint_offset"])
+    limits = robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD
+    position = np.clip(_POSES[start] + _around(phase.pose_jitter_rad, u["jitter"]), *limits)
+    # A robot at a joint's stop cannot be beyond it in truth.
+    true_angle = np.clip(position - _around(phase.joint_offset_rad, u["joint_offset"]), *limits)
     force, duration_s, part = _push(phase, u, start)
     shares = np.array([getattr(phase, f"mass_{group}") for group in _GROUP_OF_PART])
     imu = phase.imu_errors
@@ -100,7 +99,7 @@ def draw_scenario(phase: Phase, seeds: ArrayLike, episodes: ArrayLike) -> Scenar
     voltage = _between(phase.voltage_low_v, phase.voltage_high_v, u["voltage"])
     return Scenario(
         position=position,
-        orientation=soles_flat(position - offset),
+        orientation=soles_flat(true_angle),
         push_force=force,
         push_start_s=_between(phase.push_start_low_s, phase.push_start_high_s, u["push_start"]),
         push_duration_s=duration_s,
@@ -117,7 +116,7 @@ def draw_scenario(phase: Phase, seeds: ArrayLike, episodes: ArrayLike) -> Scenar
         imu_mounting=from_roll_pitch(*_around(imu * _MOUNTING_RAD, u["imu_mounting"]).T.copy()),
         noise_seed=(u["noise_seed"] * 2.0**53).astype(np.int64),
         latency_s=phase.latency_s * u["latency"],
-        joint_offset=offset,
+        joint_offset=position - true_angle,
         joint_noise=phase.joint_noise_rad * u["joint_noise"],
         slope_rad=phase.slope_rad * u["slope"],
         slope_direction_rad=_around(np.pi, u["slope_direction"]),

@@ -4,6 +4,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -14,24 +15,26 @@ from numpy.typing import NDArray
 from op3_fall.action import in_control
 from op3_fall.blocks import Block
 from op3_fall.detectors import DetectorConfig
-from op3_fall.envs import spaces
+from op3_fall.envs import given, spaces
 from op3_fall.envs.batch import FallBatch
 from op3_fall.envs.curriculum import CurriculumManager
 from op3_fall.envs.frames import Frames
 from op3_fall.envs.outcome import Outcome
 from op3_fall.envs.rewards import RewardConfig
-from op3_fall.errors import BadInputError, check_choice
+from op3_fall.errors import BadInputError, check_choice, check_kind, check_whole
 from op3_fall.mirror import Mirror
 from op3_fall.model import Op3Model, load_model
 from op3_fall.policy_spec import PolicySpec
-from op3_fall.resources import resource
 from op3_fall.sensors import find_profile
 from op3_fall.simulation import CONTROL_PERIOD_S
 
-__all__ = ["Op3FallControlEnv"]
+__all__ = ["MAX_EPISODE_STEPS", "MAX_SEED", "Op3FallControlEnv"]
 
 Array = NDArray[np.float64]
 _ALL = np.array([0])
+MAX_SEED = 2**62
+MAX_EPISODE_STEPS = 250
+"""5 s at 20 ms."""
 
 
 class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
@@ -80,11 +83,12 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         render_mode: str | None = None,
         observation: str = "vector",
         control: str = "position",
-        curriculum: CurriculumManager | str | None = None,
+        curriculum: CurriculumManager | str | Path | None = None,
         profile: str = "extended",
         model: str = "",
         reward: RewardConfig | None = None,
-        detectors: DetectorConfig | None = None,
+        detectors: DetectorConfig | str | None = None,
+        history: int = 1,
         width: int = 480,
         height: int = 480,
     ) -> None:
@@ -98,7 +102,9 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
             profile: `extended`, `stock` or `ideal` sensing.
             model: MJCF file; empty for this package's own.
             reward: protective pose and weights of the reward's terms; the task's own if None.
-            detectors: when a fall is noticed and an impact felt.
+            detectors: when a fall is noticed and an impact felt, or a parameter file of it such
+                as config/detector.yaml.
+            history: how many observations the vector has, oldest first.
             width: of rendered pictures, pixels.
             height: of rendered pictures, pixels.
 
@@ -108,21 +114,26 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         EzPickle.__init__(
             self, render_mode=render_mode, observation=observation, control=control,
             curriculum=curriculum, profile=profile, model=model, reward=reward,
-            detectors=detectors, width=width, height=height,
+            detectors=detectors, history=history, width=width, height=height,
         )  # fmt: skip
         if render_mode is not None:
             check_choice("render mode", render_mode, self.metadata["render_modes"],
                          remedy="choose one of them, or None")  # fmt: skip
         check_choice("observation", observation, ("vector", "dict"), remedy="choose one of them")
+        check_kind("reward", reward, (RewardConfig, type(None)), "an op3_fall.envs.RewardConfig")
+        for name, pixels in (("width", width), ("height", height)):
+            check_whole(name, pixels, 1, 8192)
         self.render_mode, self.profile, self.control = render_mode, profile, control
+        self.curriculum = given.curriculum(curriculum, self.curriculum_file)
         self.policy_spec = PolicySpec(
-            observation=tuple(self.observation_blocks()),
+            observation=given.blocks("observation_blocks", self.observation_blocks()),
             action=self.actions,
             sensor_profile=find_profile(profile).name,
+            history=history,
+            latency_s=(0.0, max(p.latency_s for p in self.curriculum.phases.values())),
         )
         """What stands between the signals and a policy; goes into the contract of its file."""
-        self.curriculum = _curriculum(curriculum, self.curriculum_file)
-        self._model, self._detectors = model, detectors or DetectorConfig()
+        self._model, self._detectors = model, given.detectors(detectors)
         self.reward = reward or self.default_reward
         self._as_dict = observation == "dict"
         self.observation_space = spaces.observation_space(self.policy_spec, as_dict=self._as_dict)
@@ -130,6 +141,7 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         self.frames = Frames(width, height)
         self._batch: FallBatch | None = None
         self._observation: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+        self._over, self._steps = False, 0
 
     @abstractmethod
     def observation_blocks(self) -> tuple[Block, ...]:
@@ -146,7 +158,7 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
     @property
     def actions(self) -> tuple[Block, ...]:
         """`action_blocks` as `control` has them."""
-        return in_control(self.action_blocks(), self.control)
+        return in_control(given.blocks("action_blocks", self.action_blocks()), self.control)
 
     @property
     def effort(self) -> bool:
@@ -192,14 +204,19 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         Raises:
             BadInputError: another option, or a scenario of another length.
         """
+        if seed is not None:
+            check_whole("seed", seed, 0, MAX_SEED)
         super().reset(seed=seed)
         new = self._batch is None
         batch = self._batch = self._batch or self.make_batch(1)
         if seed is not None or new:
             batch.seeds[:] = int(self.np_random.integers(2**62)) if seed is None else seed
             batch.episodes[:] = 0
-        self.curriculum.record(*batch.verdict(_ALL))
+        verdict = batch.verdict(_ALL) if self._over else None
         self._observation = batch.reset(_ALL, scenario=spaces.scenario_of(options))
+        self._over, self._steps = False, 0
+        if verdict is not None:
+            self.curriculum.record(*verdict)
         if self.render_mode == "human":
             self.render()
         return self._get_obs(), self._get_info()
@@ -217,6 +234,9 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         values = spaces.check_action(action, (self.policy_spec.action_length,))
         moment = batch.step(values[None])
         self._observation = moment.observation
+        self._steps += 1
+        # Who truncates does not tell; an episode that is broken off says nothing.
+        self._over = bool(moment.terminated[0]) or self._steps >= MAX_EPISODE_STEPS
         if self.render_mode == "human":
             self.render()
         reward, terminated = float(moment.reward[0]), bool(moment.terminated[0])
@@ -256,13 +276,3 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
     def close(self) -> None:
         """Close the window; may be called twice."""
         self.frames.close()
-
-
-def _curriculum(given: CurriculumManager | str | None, shipped: str) -> CurriculumManager:
-    if isinstance(given, CurriculumManager):
-        return given
-    if given:
-        return CurriculumManager.from_yaml(given)
-    if shipped:
-        return CurriculumManager.from_yaml(resource(f"config/curriculum/{shipped}"))
-    return CurriculumManager()

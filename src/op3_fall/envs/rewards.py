@@ -186,9 +186,9 @@ class RewardWeights(Settings):
 class RewardConfig:
     """What the reward of an environment depends on."""
 
-    pose: str | Mapping[str, float] = "protect_front"
-    """The protective pose: a name in `robot.POSES`, or angles in rad by joint in place of
-    those of `protect_front`."""
+    pose: str | Mapping[str, float] = "brace_front"
+    """The protective pose, whatever side the fall goes to: a name in `robot.POSES`, or angles in
+    rad by joint in place of those of `brace_front`."""
     joints: tuple[str, ...] = robot.ARMS
     """Those whose distance to it counts."""
     weights: RewardWeights = field(default_factory=RewardWeights)
@@ -209,9 +209,7 @@ class RewardConfig:
         if isinstance(self.pose, str):
             check_choice("protective pose", self.pose, robot.POSES, remedy="choose one of them")
             return robot.POSES[self.pose]
-        return robot.joint_vector(
-            self.pose, robot.POSES["protect_front"], source="protective pose"
-        )
+        return robot.joint_vector(self.pose, robot.POSES["brace_front"], source="protective pose")
 
     @cached_property
     def joint_index(self) -> NDArray[np.intp]:

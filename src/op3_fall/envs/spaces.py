@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gymnasium's side of the environments: spaces, checks, and what one robot's values look like."""
 
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from op3_fall import robot
-from op3_fall.errors import BadInputError, check_choice
+from op3_fall.errors import BadInputError, check_choice, check_kind
 from op3_fall.policy_spec import PolicySpec
 from op3_fall.scenarios import Scenario
 from op3_fall.simulation import Simulation
@@ -51,15 +52,16 @@ def dict_observation(simulation: Simulation) -> dict[str, NDArray[np.float32]]:
 
     Returns:
         `joints` (n, 3, 20): angle, velocity and motor torque in driver order. `base` (n, 4, 3):
-        position and velocity of the torso in the world, roll-pitch-yaw, angular velocity in the
-        body frame. `contact_forces` (n, 14): size of the floor's force on each of `robot.PARTS`.
-        `end_effectors` (n, 5, 3): left and right hand, left and right foot, head, in the world.
+        position and velocity of the torso in the world, attitude as axis times angle (which has
+        no singularity where falls end), angular velocity in the body frame. `contact_forces`
+        (n, 14): size of the floor's force on each of `robot.PARTS`. `end_effectors` (n, 5, 3):
+        left and right hand, left and right foot, head, in the world.
     """
     physics = simulation.physics
     joints = np.stack([simulation.true_joints, physics.joints[1], physics.torque], axis=1)
     base = np.stack([
         simulation.torso_position, simulation.torso_velocity,
-        _roll_pitch_yaw(simulation.torso_orientation), simulation.torso_angular_velocity,
+        _rotation_vector(simulation.torso_orientation), simulation.torso_angular_velocity,
     ], axis=1)  # fmt: skip
     values = (joints, base, simulation.floor_forces, simulation.end_effectors)
     return {
@@ -68,13 +70,12 @@ def dict_observation(simulation: Simulation) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def _roll_pitch_yaw(quaternion: Array) -> Array:
-    """Of wxyz (n, 4), rad, (n, 3), as REP 103 turns: about the fixed axes x, y, z."""
-    w, x, y, z = quaternion.T
-    roll = np.arctan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
-    pitch = np.arcsin(np.clip(2 * (w * y - z * x), -1.0, 1.0))
-    yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
-    return np.stack([roll, pitch, yaw], axis=-1)
+def _rotation_vector(quaternion: Array) -> Array:
+    """Axis times angle of wxyz (n, 4), rad, (n, 3)."""
+    w, axis = quaternion[:, :1], quaternion[:, 1:]
+    length = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(length, np.abs(w)) * np.where(w < 0, -1.0, 1.0)
+    return axis * angle / np.maximum(length, 1e-12)
 
 
 def check_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -85,7 +86,7 @@ def check_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """
     try:
         values = np.asarray(action, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # torch's refusal of a tensor with gradient
         values = np.full(0, np.nan)
     if values.shape != shape:
         given = values.shape if values.size else f"{action!r:.60}"
@@ -108,6 +109,7 @@ def scenario_of(options: dict[str, Any] | None) -> Scenario | None:
     Raises:
         BadInputError: an option that there is not, or no scenario.
     """
+    check_kind("reset options", options, (dict, NoneType), "a mapping or None")
     for name in options or {}:
         check_choice("reset option", name, ("scenario",), remedy="leave it out")
     scenario = (options or {}).get("scenario")

@@ -5,24 +5,24 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from gymnasium.utils import EzPickle
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from op3_fall.envs import spaces
-from op3_fall.envs.op3_fall_control import Op3FallControlEnv
-from op3_fall.errors import BadInputError, check_range
+from op3_fall.envs.op3_fall_control import MAX_EPISODE_STEPS, MAX_SEED, Op3FallControlEnv
+from op3_fall.errors import BadInputError, check_whole
+from op3_fall.mirror import Mirror
 from op3_fall.rows import Rows
 from op3_fall.scenarios import Scenario
 
 __all__ = ["Op3FallControlVectorEnv"]
 
 Flags = NDArray[np.bool_]
-MAX_EPISODE_STEPS = 250
-"""5 s at 20 ms."""
 
 
-class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
+class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any], EzPickle):
     """N robots of one task; robot i with seed s + i falls as the single environment with it.
 
     The drivers of all robots have their cycles together, so an episode that begins after an odd
@@ -34,7 +34,8 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {
-        **Op3FallControlEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP,
+        **Op3FallControlEnv.metadata, "render_modes": ["rgb_array"],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
     }  # fmt: skip
     env_class: ClassVar[type[Op3FallControlEnv]]
     """The task; set by subclasses."""
@@ -52,8 +53,14 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
         Raises:
             BadInputError: a setting that is not allowed.
         """
-        check_range("number of environments", num_envs, 1, 1_000_000)
-        check_range("longest episode", max_episode_steps, 1, 1_000_000, unit="steps")
+        EzPickle.__init__(self, num_envs, max_episode_steps=max_episode_steps, **settings)
+        check_whole("number of environments", num_envs, 1, 1_000_000)
+        check_whole("max_episode_steps", max_episode_steps, 1, 1_000_000)
+        if not hasattr(self, "env_class"):
+            raise BadInputError(
+                f"{type(self).__name__} has no env_class; allowed are subclasses that name their "
+                "task; define it, such as env_class = Op3FallControlArms"
+            )
         self.task = self.env_class(**settings)
         if self.task.render_mode == "human":
             raise BadInputError(
@@ -105,22 +112,30 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _begin(self, rows: Rows, scenario: Scenario | None = None) -> Any:
         """New episodes at `rows` (k,); the observations of all."""
-        self.task.curriculum.record(*self.batch.verdict(rows))
+        vector = self.batch.reset(rows, scenario)
         self._steps[rows] = 0
-        return self.task.observe(self.batch, self.batch.reset(rows, scenario))
+        return self.task.observe(self.batch, vector)
 
     def _seeds(self, seed: int | Sequence[int] | None) -> NDArray[np.int64]:
-        if isinstance(seed, int | np.integer):
-            super().reset(seed=int(seed))
-            return int(seed) + np.arange(self.num_envs)
         if seed is None:
             return self.np_random.integers(2**62, size=self.num_envs)
-        if len(seed) != self.num_envs:
-            raise BadInputError(
-                f"seed has {len(seed)} numbers; allowed is one for each of the "
-                f"{self.num_envs} robots, or a single one; give as many"
-            )
-        return np.asarray(seed, dtype=np.int64)
+        if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
+            if len(seed) != self.num_envs:
+                raise BadInputError(
+                    f"seed has {len(seed)} numbers; allowed is one for each of the "
+                    f"{self.num_envs} robots, or a single one; give as many"
+                )
+            for number in seed:
+                check_whole("seed", number, 0, MAX_SEED)
+            return np.array(seed, dtype=np.int64)
+        check_whole("seed", seed, 0, MAX_SEED - self.num_envs)
+        super().reset(seed=int(seed))
+        return int(seed) + np.arange(self.num_envs)
+
+    @property
+    def mirror(self) -> tuple[Mirror, Mirror]:
+        """Left-right mirror of observations and of actions (..., n)."""
+        return self.task.mirror
 
     def step(self, actions: Any) -> tuple[Any, Any, Flags, Flags, dict[str, Any]]:
         """One control step of 20 ms of every robot.
@@ -142,7 +157,10 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any]):
         info = spaces.masked(moment.info, self._all)
         if done.any():
             final = {"final_obs": observation, "final_info": spaces.masked(moment.info, done)}
-            observation = self._begin(np.nonzero(done)[0])
+            rows = np.nonzero(done)[0]
+            verdict = self.batch.verdict(rows)
+            observation = self._begin(rows)
+            self.task.curriculum.record(*verdict)
             info = spaces.masked(self.batch.info(), self._all)
             info |= final | {f"_{name}": done.copy() for name in final}
         return observation, moment.reward, moment.terminated, truncated, info
