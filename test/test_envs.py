@@ -558,6 +558,21 @@ def test_a_history_is_the_last_observations_oldest_first() -> None:
     assert three.unwrapped.policy_spec.history == 3
 
 
+def test_a_history_is_that_of_its_robot_alone_when_others_begin_anew() -> None:
+    alone = make("envs/Op3FallControl-v0", history=3)
+    many = make_many("envs/Op3FallControl-v0", 3, history=3)
+    first = many.reset(seed=0)[0]
+    np.testing.assert_array_equal(first[0], alone.reset(seed=0)[0])
+    many.episode_steps = np.array([0, 246, 243])
+    for step in range(1, 12):
+        action = alone.action_space.sample()
+        latest, _, _, truncated, _ = many.step(np.tile(action, (3, 1)))
+        np.testing.assert_array_equal(latest[0], alone.step(action)[0])
+        assert truncated.tolist() == [False, step == 4, step == 7]
+        for k in np.nonzero(truncated)[0]:
+            np.testing.assert_array_equal(latest[k], np.tile(latest[k][: len(latest[k]) // 3], 3))
+
+
 def test_the_spec_says_how_late_commands_are_in_training() -> None:
     assert make("envs/Op3FallControl-v1").unwrapped.policy_spec.latency_s == (0.0, 0.05)
 

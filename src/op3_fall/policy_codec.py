@@ -72,8 +72,19 @@ class PolicyCodec:
         self._command = self._to_command(targets, None)
         return self._command
 
-    def observe(self, reading: SensorReading, fall: FallEstimate) -> NDArray[np.float32]:
+    def observe(
+        self,
+        reading: SensorReading,
+        fall: FallEstimate,
+        which: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.float32]:
         """The network's input (..., `observation_length`) at this control step.
+
+        Args:
+            reading: of all robots (...).
+            fall: from the same reading.
+            which: robots (...) that have not observed in this control step yet, all if None; the
+                history of the others stays.
 
         Raises:
             Op3FallError: called before `reset`.
@@ -85,18 +96,20 @@ class PolicyCodec:
         )  # fmt: skip
         now = self._builder.build(seen)
         if self.spec.history > 1:
-            now = self._remembered(now)
-        self._new = np.zeros_like(self._new)
+            now = self._remembered(now, which)
+        self._new = np.zeros_like(self._new) if which is None else self._new & ~which
         return now.astype(np.float32)
 
-    def _remembered(self, now: Array) -> Array:
+    def _remembered(self, now: Array, which: NDArray[np.bool_] | None) -> Array:
         """The last observations up to `now` (..., n), as often as `history` says."""
-        first = np.tile(now, self.spec.history)
-        if self._history is not None:
-            later = np.concatenate([self._history[..., now.shape[-1] :], now], axis=-1)
-            first = np.where(self._new[..., None], first, later)
-        self._history = first
-        return first
+        seen, old = np.tile(now, self.spec.history), self._history
+        if old is not None:
+            later = np.concatenate([old[..., now.shape[-1] :], now], axis=-1)
+            seen = np.where(self._new[..., None], seen, later)
+            if which is not None:
+                seen = np.where(which[..., None], seen, old)
+        self._history = seen
+        return seen
 
     def act(
         self, action: ArrayLike, reading: SensorReading, which: NDArray[np.bool_] | None = None

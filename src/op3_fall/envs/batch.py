@@ -134,7 +134,7 @@ class FallBatch:
         self._truth = self.simulation.measure()
         self._com = np.where(which[:, None], self._truth.com, self._com)
         self._com_speed = np.where(which, 0.0, self._com_speed)
-        return self._observe()
+        return self._observe(which)
 
     def step(self, action: NDArray[np.floating[Any]]) -> Moment:
         """One control step of 20 ms with actions (n, actions), finite."""
@@ -212,8 +212,9 @@ class FallBatch:
         broken = np.isfinite(truth.head_contact_speed) | truth.diverged
         return ~broken & (truth.impact_peak.floor_force <= TOLERANCE_N).all(axis=-1)
 
-    def _observe(self) -> NDArray[np.float32]:
-        seen = self._takeover.codec.observe(self._reading, self._fall)
+    def _observe(self, which: Flags | None = None) -> NDArray[np.float32]:
+        """What all see; `which` (n,) have not observed in this control step yet, all if None."""
+        seen = self._takeover.codec.observe(self._reading, self._fall, which)
         # A robot whose physics broke down may have readings that are no numbers.
         return np.nan_to_num(seen, nan=0.0) if self._truth.diverged.any() else seen
 
