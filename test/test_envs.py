@@ -409,6 +409,12 @@ def test_actions_that_are_not_allowed(id_: str) -> None:
         env.step(np.zeros(n))
     with pytest.raises(BadInputError, match="has no episode; allowed is reset first; call it"):
         many.step(np.zeros((2, n)))
+    two = {"scenario": draw_scenario(Phase(), [0, 1], [0, 0])}
+    for refused, options in ((env, two), (many, {"scenario": two["scenario"].take([0])})):
+        with pytest.raises(BadInputError, match="simulations; allowed is"):
+            refused.reset(options=options)
+        with pytest.raises(BadInputError, match="has no episode; allowed is reset first; call it"):
+            refused.step(np.zeros((2, n))[: len(options["scenario"])])
     env.reset(seed=0)
     many.reset(seed=0)
     with pytest.raises(BadInputError) as error:

@@ -208,13 +208,13 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
             check_whole("seed", seed, 0, MAX_SEED)
         super().reset(seed=seed)
         new = self._batch is None
-        batch = self._batch = self._batch or self.make_batch(1)
+        batch = self._batch or self.make_batch(1)
         if seed is not None or new:
             batch.seeds[:] = int(self.np_random.integers(2**62)) if seed is None else seed
             batch.episodes[:] = 0
         verdict = batch.verdict(_ALL) if self._over else None
         self._observation = batch.reset(_ALL, scenario=spaces.scenario_of(options))
-        self._over, self._steps = False, 0
+        self._batch, self._over, self._steps = batch, False, 0
         if verdict is not None:
             self.curriculum.record(*verdict)
         if self.render_mode == "human":

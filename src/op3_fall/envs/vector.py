@@ -105,9 +105,9 @@ class Op3FallControlVectorEnv(VectorEnv[Any, Any, Any], EzPickle):
         if seed is not None or not self._started:
             self.batch.seeds[:] = self._seeds(seed)
             self.batch.episodes[:] = 0
-        self._started = True
         scenario = spaces.scenario_of(options)
         observation = self._begin(np.arange(self.num_envs), scenario)
+        self._started = True
         return observation, spaces.masked(self.batch.info(), self._all)
 
     def _begin(self, rows: Rows, scenario: Scenario | None = None) -> Any:
