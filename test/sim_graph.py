@@ -135,6 +135,10 @@ class Graph:
              **request: Any) -> Any:  # fmt: skip
         client = self.client.create_client(kind, name)
         self.until(client.service_is_ready)
+        # Ready says that the request will arrive; the way back may still be unmatched, and then
+        # the answer is lost for good.
+        for _ in range(10):
+            self.executor.spin_once(timeout_sec=0.005)
         future = client.call_async(kind.Request(**request))  # type: ignore[attr-defined]
 
         def answered() -> bool:
