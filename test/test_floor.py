@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from op3_fall import robot
 from op3_fall.errors import BadInputError
 from op3_fall.model import Op3Model, load_model
-from op3_fall.rotations import from_roll_pitch, gravity_in_body, rotate
+from op3_fall.rotations import from_roll_pitch, gravity_in_body, rotate_inverse
 from op3_fall.scenarios import BUMPS, Scenario
 from op3_fall.sensors import GRAVITY, PROFILES
 from op3_fall.signals import JointCommand
@@ -120,7 +120,7 @@ def test_a_ridge_lies_where_and_as_it_is_told(bumpy: Op3Model) -> None:
     geoms = bumpy.bump_ids
     assert (place[:, geoms, 2] < -1).sum() == 2 * BUMPS - 1
     np.testing.assert_array_equal(place[1, geoms[3]], [0.4, -0.2, 0.0])
-    axis = rotate(turn[1, geoms[3]], [0.0, 0.0, 1.0])
+    axis = rotate_inverse(turn[1, geoms[3]] * [1, -1, -1, -1], [0.0, 0.0, 1.0])
     np.testing.assert_allclose(axis, [math.cos(0.5), math.sin(0.5), 0], atol=1e-12)
     np.testing.assert_array_equal(bumpy.mj.geom_size[geoms], [[0.02, 0.06, 0]] * BUMPS)
 

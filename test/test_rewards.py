@@ -38,7 +38,7 @@ def outcome(**given: ArrayLike) -> Outcome:
     none, zero = np.zeros(n, dtype=bool), np.zeros(n)
     values: dict[str, Any] = {
         "acting": ~none, "hit": none, "at_rest": none, "diverged": none, "position": at_goal,
-        "goal": at_goal, "action": actions, "last_action": actions, "saturated_s": zero,
+        "goal": at_goal, "action": actions, "last_action": actions, "saturated_share": zero,
         "head_hit_speed": zero, "com_speed": zero, "last_com_speed": zero,
         **{name: getattr(Peaks.zeros(n), name) for name in PEAKS},
     }  # fmt: skip
@@ -56,7 +56,7 @@ def any_values(seed: int, n: int = 5) -> dict[str, NDArray[Any]]:
         "goal": rng.uniform(-math.pi, math.pi, (n, 20)),
         "action": rng.uniform(-1, 1, (n, 6)),
         "last_action": rng.uniform(-1, 1, (n, 6)),
-        "saturated_s": rng.uniform(0, 0.02, n),
+        "saturated_share": rng.uniform(0, 1, n),
         **{name: rng.uniform(0, 5, n) for name in
            ("head_hit_speed", "com_speed", "last_com_speed")},
         **{name: size * rng.uniform(0, 1, getattr(Peaks.zeros(n), name).shape)
@@ -159,7 +159,7 @@ BY_HAND: list[tuple[str, dict[str, Any], float]] = [
     ("pose", {"position": moved(EL, 0.6)} | AFTER, 0.0),
     ("torque_load", {"torque_load": [20.5]} | AFTER, -0.25),
     ("torque_load", {"torque_load": [20.5]} | BEFORE, 0.0),
-    ("saturation", {"saturated_s": [0.005]} | AFTER, -0.25),
+    ("saturation", {"saturated_share": [0.25]} | AFTER, -0.25),
     ("action_rate", {"action": -np.ones((1, 6)), "last_action": np.ones((1, 6))}, -1.0),
     ("action_rate", {"action": [[1.0, 0, 0, 0, 0, 0]]}, -1 / 24),
     ("joint_limits", {"position": at_limit(KNEE)}, -1 / 20),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from op3_fall.rotations import from_roll_pitch, gravity_in_body, rotate_inverse
+from op3_fall.rotations import from_roll_pitch, gravity_in_body, rotate_inverse, rotation_vector
 
 S = math.sqrt(0.5)
 angles = st.floats(-3.1, 3.1)
@@ -54,3 +54,18 @@ def test_rotation_is_undone_by_the_conjugate_and_keeps_the_length(numbers: list[
     np.testing.assert_allclose(rotate_inverse(q * [1, -1, -1, -1], there), v, atol=1e-12)
     assert (there * there).sum() == pytest.approx((v * v).sum(), abs=1e-12)
     np.testing.assert_allclose(rotate_inverse(-q, v), there, atol=1e-12)
+
+
+def test_a_rotation_vector_is_axis_times_angle() -> None:
+    """Of q and -q alike, also of no turn and of half a turn, where falls end."""
+    third = 2 * np.pi / 3
+    cases = [
+        ([1, 0, 0, 0], [0, 0, 0]),
+        ([np.cos(0.25), 0, np.sin(0.25), 0], [0, 0.5, 0]),
+        ([0.5, 0.5, 0.5, 0.5], np.full(3, third / np.sqrt(3))),
+        ([0, 0, 0, 1], [0, 0, np.pi]),
+        ([np.sqrt(0.5), 0, np.sqrt(0.5), 0], [0, np.pi / 2, 0]),
+    ]
+    quaternions, vectors = (np.array(column, dtype=float) for column in zip(*cases, strict=True))
+    np.testing.assert_allclose(rotation_vector(quaternions), vectors, atol=1e-15)
+    np.testing.assert_allclose(rotation_vector(-quaternions[1:3]), vectors[1:3], atol=1e-15)

@@ -79,10 +79,7 @@ def bench_env(
 
 def _native(env_id: str, n: int, steps: int = _WARM_UP_STEPS) -> Op3FallControlVectorEnv:
     """N robots after so many control steps."""
-    with warnings.catch_warnings():
-        # Gymnasium takes the version, which says which task it is, for that of a release.
-        warnings.filterwarnings("ignore", message=".*out of date.*")
-        env = gymnasium.make_vec(env_id, num_envs=n).unwrapped
+    env = _quietly(lambda: gymnasium.make_vec(env_id, num_envs=n)).unwrapped
     assert isinstance(env, Op3FallControlVectorEnv)
     env.reset(seed=0)
     step = _stepper(env, env_id, n)
@@ -147,9 +144,14 @@ def _asynchronous(env_id: str, n: int) -> tuple[Contestant, gymnasium.vector.Asy
 
 
 def _single(env_id: str) -> gymnasium.Env:
+    return _quietly(lambda: gymnasium.make(env_id))
+
+
+def _quietly(make: Callable[[], Any]) -> Any:
+    """Gymnasium takes the version, which says which task it is, for that of a release."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*out of date.*")
-        return gymnasium.make(env_id)
+        return make()
 
 
 def peak_memory(env_id: str, n: int) -> tuple[float, float]:

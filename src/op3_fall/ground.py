@@ -5,13 +5,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from op3_fall.scenarios import BUMPS
+from op3_fall.scenarios import BUMP_HALF_LENGTH_M, BUMP_HEIGHT_M, BUMPS
 
-__all__ = ["BUMP_HEIGHT_M", "FLOOR", "add_bumps", "find_bumps", "name_floor"]
+__all__ = ["FLOOR", "add_bumps", "find_bumps", "name_floor"]
 
 FLOOR = "floor"
-BUMP_HEIGHT_M = 0.02
-_HALF_LENGTH_M = 0.06
 _PARKED_M = -100.0
 _BUMP = "op3_fall_bump_"
 _LIKE_THE_FLOOR = ("contype", "conaffinity", "condim", "priority", "friction", "solmix", "solref",
@@ -44,7 +42,7 @@ def add_bumps(spec: mujoco.MjSpec) -> None:
         spec.worldbody.add_geom(
             name=f"{_BUMP}{k}",
             type=mujoco.mjtGeom.mjGEOM_CAPSULE,
-            size=[BUMP_HEIGHT_M, _HALF_LENGTH_M, 0],
+            size=[BUMP_HEIGHT_M, BUMP_HALF_LENGTH_M, 0],
             pos=[0, 0, _PARKED_M],
             quat=np.sqrt([0.5, 0, 0.5, 0]),
             rgba=[0.45, 0.35, 0.25, 1],

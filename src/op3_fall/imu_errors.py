@@ -9,9 +9,24 @@ from op3_fall.rotations import rotate_inverse
 from op3_fall.rows import Rows
 from op3_fall.scenarios import Scenario
 
-__all__ = ["ImuErrors"]
+__all__ = [
+    "ACCELEROMETER_BIAS_M_S2",
+    "ACCELEROMETER_NOISE_M_S2",
+    "GYRO_BIAS_RAD_S",
+    "GYRO_NOISE_RAD_S",
+    "MOUNTING_DEG",
+    "NOISE_FACTORS",
+    "ImuErrors",
+]
 
 Array = NDArray[np.float64]
+
+# What an IMU of this class gets wrong (docs/detection.md says why); bias and mounting: at most.
+GYRO_BIAS_RAD_S, ACCELEROMETER_BIAS_M_S2 = 0.02, 0.15
+GYRO_NOISE_RAD_S, ACCELEROMETER_NOISE_M_S2 = 0.005, 0.05
+NOISE_FACTORS = 0.5, 2.0
+"""Robots differ in their noise by factors between these."""
+MOUNTING_DEG = 1.2
 
 
 class ImuErrors:

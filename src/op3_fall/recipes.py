@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from op3_fall import imu_errors as imu
 from op3_fall import robot
 from op3_fall.motion_pages import PAGES
 from op3_fall.rotations import from_roll_pitch
@@ -170,15 +171,17 @@ NON_FALLS: dict[str, Callable[[Rng], Drawn]] = {
 def any_robot(rng: Rng) -> Drawn:
     """What differs from robot to robot and from floor to floor; docs/detection.md says why."""
     voltage = rng.uniform(11.1, 14.8)
-    turn = np.radians(rng.uniform(-1.2, 1.2, 2))
+    turn = np.radians(rng.uniform(-imu.MOUNTING_DEG, imu.MOUNTING_DEG, 2))
     return {
         "mass_scale": rng.uniform(0.85, 1.15, len(robot.PARTS)),
         "friction": rng.uniform(0.5, 1.2),
         "strength": robot.Servo(voltage).stall_torque_n_m / robot.Servo().stall_torque_n_m,
-        "gyro_bias": rng.uniform(-0.02, 0.02, 3),
-        "accelerometer_bias": rng.uniform(-0.15, 0.15, 3),
-        "gyro_noise": 0.005 * rng.uniform(0.5, 2.0),
-        "accelerometer_noise": 0.05 * rng.uniform(0.5, 2.0),
+        "gyro_bias": rng.uniform(-imu.GYRO_BIAS_RAD_S, imu.GYRO_BIAS_RAD_S, 3),
+        "accelerometer_bias": rng.uniform(
+            -imu.ACCELEROMETER_BIAS_M_S2, imu.ACCELEROMETER_BIAS_M_S2, 3
+        ),
+        "gyro_noise": imu.GYRO_NOISE_RAD_S * rng.uniform(*imu.NOISE_FACTORS),
+        "accelerometer_noise": imu.ACCELEROMETER_NOISE_M_S2 * rng.uniform(*imu.NOISE_FACTORS),
         "imu_mounting": from_roll_pitch(*turn),
         "noise_seed": rng.integers(2**62),
         "latency_s": rng.uniform(0.0, 0.02),

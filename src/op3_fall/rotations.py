@@ -4,7 +4,13 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["from_roll_pitch", "gravity_in_body", "multiply", "rotate", "rotate_inverse"]
+__all__ = [
+    "from_roll_pitch",
+    "gravity_in_body",
+    "multiply",
+    "rotate_inverse",
+    "rotation_vector",
+]
 
 
 def from_roll_pitch(roll: ArrayLike, pitch: ArrayLike) -> NDArray[np.float64]:
@@ -22,12 +28,6 @@ def multiply(left: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate([w, xyz], axis=-1)
 
 
-def rotate(quaternion: ArrayLike, vector: ArrayLike) -> NDArray[np.float64]:
-    """A vector (..., 3) of the frame that `quaternion` (..., 4) describes in the world."""
-    q = np.asarray(quaternion, dtype=float)
-    return rotate_inverse(q * [1.0, -1.0, -1.0, -1.0], vector)
-
-
 def rotate_inverse(quaternion: ArrayLike, vector: ArrayLike) -> NDArray[np.float64]:
     """A world vector (..., 3) in the body frame that `quaternion` (..., 4) describes."""
     q, v = np.asarray(quaternion, dtype=float), np.asarray(vector, dtype=float)
@@ -41,3 +41,11 @@ def gravity_in_body(
 ) -> NDArray[np.float64]:
     """Unit vector (..., 3) pointing down in the body frame; `down` (..., 3) is it in the world."""
     return rotate_inverse(quaternion, down)
+
+
+def rotation_vector(quaternion: ArrayLike) -> NDArray[np.float64]:
+    """Axis times angle of (..., 4), the angle in [0, pi] rad, (..., 3)."""
+    q = np.asarray(quaternion, dtype=float)
+    q = q * np.where(q[..., :1] < 0, -1.0, 1.0)
+    length = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
+    return q[..., 1:] * 2 * np.arctan2(length, q[..., :1]) / np.maximum(length, 1e-300)

@@ -10,12 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 from op3_fall import robot
 from op3_fall.errors import BadInputError, check_range
 
-__all__ = ["BUMPS", "PushSpec", "Scenario", "pushed_stand"]
+__all__ = [
+    "BUMPS", "BUMP_HALF_LENGTH_M", "BUMP_HEIGHT_M", "PushSpec", "Scenario", "pushed_stand",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
 
 BUMPS = 12
 """Ridges that a floor can have."""
+BUMP_HEIGHT_M, BUMP_HALF_LENGTH_M = 0.02, 0.06
+"""Of a ridge, without its rounded ends."""
 MAX_LATENCY_S = 1.0
 MAX_SLOPE_RAD = 0.35
 """20 degrees: what a robot no longer stands on."""

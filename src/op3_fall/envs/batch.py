@@ -242,7 +242,8 @@ class FallBatch:
             action=self._takeover.codec.last_action,
             last_action=last_action,
             peak=peak,
-            saturated_s=now.impact_saturated_s - before.impact_saturated_s,
+            saturated_share=(now.impact_saturated_s - before.impact_saturated_s)
+            / CONTROL_PERIOD_S,
             head_hit_speed=np.where(first_head, now.head_contact_speed, 0.0),
             com_speed=com_speed,
             last_com_speed=last_com_speed,

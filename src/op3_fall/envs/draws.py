@@ -9,12 +9,14 @@ batch. Distributions are alike on both sides of the robot.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from op3_fall import imu_errors as imu
 from op3_fall import robot
 from op3_fall.envs.phase import Phase
 from op3_fall.kinematics import find_stance, soles_flat
 from op3_fall.noise import uniform
 from op3_fall.rotations import from_roll_pitch, gravity_in_body
-from op3_fall.scenarios import BUMPS, Scenario
+from op3_fall.scenarios import BUMP_HALF_LENGTH_M, BUMP_HEIGHT_M, BUMPS, Scenario
+from op3_fall.servo import stall_torque
 
 __all__ = ["IMPULSES_N_S", "STARTS", "draw_scenario"]
 
@@ -43,18 +45,10 @@ _GROUP_OF_PART = [
 _SECTORS = 8
 _SECTOR_RAD = 2 * np.pi / _SECTORS
 
-# What an IMU gets wrong at most where `Phase.imu_errors` is 1, as in `recipes.any_robot`.
-_GYRO_BIAS, _ACCELEROMETER_BIAS = 0.02, 0.15
-_GYRO_NOISE, _ACCELEROMETER_NOISE = 0.01, 0.1
-_MOUNTING_RAD = np.radians(1.2)
-
-_DATASHEET_V = (11.1, 12.0, 14.8)
-_STALL = [robot.Servo(v).stall_torque_n_m / robot.Servo().stall_torque_n_m for v in _DATASHEET_V]
-
 _FEET_M = 0.15
 """The feet are within this distance of the torso's middle in every start pose."""
-_RIDGE_REACH_M = 0.08
-"""From the middle of a ridge to its end (`ground.add_bumps`)."""
+_RIDGE_REACH_M = BUMP_HALF_LENGTH_M + BUMP_HEIGHT_M
+"""From the middle of a ridge to its rounded end."""
 _FARTHEST_M = 0.7
 """A ridge farther away is out of a falling robot's reach."""
 
@@ -94,7 +88,7 @@ def draw_scenario(phase: Phase, seeds: ArrayLike, episodes: ArrayLike) -> Scenar
     true_angle = np.clip(position - _around(phase.joint_offset_rad, u["joint_offset"]), *limits)
     force, duration_s, part = _push(phase, u, start)
     shares = np.array([getattr(phase, f"mass_{group}") for group in _GROUP_OF_PART])
-    imu = phase.imu_errors
+    errors = phase.imu_errors
     friction = _between(phase.friction_low, phase.friction_high, u["friction"])
     voltage = _between(phase.voltage_low_v, phase.voltage_high_v, u["voltage"])
     return Scenario(
@@ -105,15 +99,19 @@ def draw_scenario(phase: Phase, seeds: ArrayLike, episodes: ArrayLike) -> Scenar
         push_duration_s=duration_s,
         mass_scale=1 + _around(shares, u["mass"]),
         friction=friction if phase.friction_high else np.full(len(position), np.nan),
-        strength=np.interp(voltage, _DATASHEET_V, _STALL)
+        strength=stall_torque(voltage)
+        / robot.Servo().stall_torque_n_m
         * (1 + _around(phase.servo_strength, u["strength"])),
         push_part=part,
-        gyro_bias=_around(imu * _GYRO_BIAS, u["gyro_bias"]),
-        accelerometer_bias=_around(imu * _ACCELEROMETER_BIAS, u["accelerometer_bias"]),
-        gyro_noise=imu * _between(_GYRO_NOISE / 4, _GYRO_NOISE, u["gyro_noise"]),
-        accelerometer_noise=imu
-        * _between(_ACCELEROMETER_NOISE / 4, _ACCELEROMETER_NOISE, u["accelerometer_noise"]),
-        imu_mounting=from_roll_pitch(*_around(imu * _MOUNTING_RAD, u["imu_mounting"]).T.copy()),
+        gyro_bias=_around(errors * imu.GYRO_BIAS_RAD_S, u["gyro_bias"]),
+        accelerometer_bias=_around(errors * imu.ACCELEROMETER_BIAS_M_S2, u["accelerometer_bias"]),
+        gyro_noise=errors * imu.GYRO_NOISE_RAD_S * _between(*imu.NOISE_FACTORS, u["gyro_noise"]),
+        accelerometer_noise=errors
+        * imu.ACCELEROMETER_NOISE_M_S2
+        * _between(*imu.NOISE_FACTORS, u["accelerometer_noise"]),
+        imu_mounting=from_roll_pitch(
+            *_around(errors * np.radians(imu.MOUNTING_DEG), u["imu_mounting"]).T.copy()
+        ),
         noise_seed=(u["noise_seed"] * 2.0**53).astype(np.int64),
         latency_s=phase.latency_s * u["latency"],
         joint_offset=position - true_angle,

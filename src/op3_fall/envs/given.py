@@ -37,7 +37,7 @@ def blocks(method: str, given: Any) -> tuple[Block, ...]:
     return tuple(given)
 
 
-def detectors(given: DetectorConfig | str | None) -> DetectorConfig:
+def detectors(given: DetectorConfig | str | Path | None) -> DetectorConfig:
     """The detectors' settings, or those in a parameter file; the defaults for None.
 
     Raises:

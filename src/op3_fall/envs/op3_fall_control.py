@@ -87,7 +87,7 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         profile: str = "extended",
         model: str = "",
         reward: RewardConfig | None = None,
-        detectors: DetectorConfig | str | None = None,
+        detectors: DetectorConfig | str | Path | None = None,
         history: int = 1,
         width: int = 480,
         height: int = 480,

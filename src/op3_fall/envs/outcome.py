@@ -36,8 +36,8 @@ class Outcome:
     """Of the step before; zeros if there was none, (n, actions)."""
     peak: Peaks
     """Largest values of the driver cycles that ended in this step, (n, ...)."""
-    saturated_s: Array
-    """Time of this step, after the first contact, that at least one drive was at its cap, (n,)."""
+    saturated_share: Array
+    """Of this step, after the first contact, in which at least one drive was at its cap, (n,)."""
     head_hit_speed: Array
     """Speed of the head if it first touched the floor in this step, m/s, else 0, (n,)."""
     com_speed: Array

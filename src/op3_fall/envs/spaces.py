@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from op3_fall import robot
 from op3_fall.errors import BadInputError, check_choice, check_kind
 from op3_fall.policy_spec import PolicySpec
+from op3_fall.rotations import rotation_vector
 from op3_fall.scenarios import Scenario
 from op3_fall.simulation import Simulation
 
@@ -61,21 +62,13 @@ def dict_observation(simulation: Simulation) -> dict[str, NDArray[np.float32]]:
     joints = np.stack([simulation.true_joints, physics.joints[1], physics.torque], axis=1)
     base = np.stack([
         simulation.torso_position, simulation.torso_velocity,
-        _rotation_vector(simulation.torso_orientation), simulation.torso_angular_velocity,
+        rotation_vector(simulation.torso_orientation), simulation.torso_angular_velocity,
     ], axis=1)  # fmt: skip
     values = (joints, base, simulation.floor_forces, simulation.end_effectors)
     return {
         name: np.nan_to_num(value.astype(np.float32))
         for name, value in zip(_SHAPES, values, strict=True)
     }
-
-
-def _rotation_vector(quaternion: Array) -> Array:
-    """Axis times angle of wxyz (n, 4), rad, (n, 3)."""
-    w, axis = quaternion[:, :1], quaternion[:, 1:]
-    length = np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(length, np.abs(w)) * np.where(w < 0, -1.0, 1.0)
-    return axis * angle / np.maximum(length, 1e-12)
 
 
 def check_action(action: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -113,11 +106,7 @@ def scenario_of(options: dict[str, Any] | None) -> Scenario | None:
     for name in options or {}:
         check_choice("reset option", name, ("scenario",), remedy="leave it out")
     scenario = (options or {}).get("scenario")
-    if scenario is not None and not isinstance(scenario, Scenario):
-        raise BadInputError(
-            f"scenario is {scenario!r:.60}; allowed is an op3_fall.scenarios.Scenario; make one "
-            "with Scenario.standing or pushed_stand"
-        )
+    check_kind("scenario", scenario, (Scenario, NoneType), "an op3_fall.scenarios.Scenario")
     return scenario
 
 
