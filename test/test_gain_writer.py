@@ -280,6 +280,24 @@ def test_nothing_is_sent_to_nobody_and_a_new_driver_gets_everything() -> None:
     world.assert_arrived(NOMINAL)
 
 
+def test_a_driver_found_after_a_recorder_gets_everything() -> None:
+    """DDS finds one after the other; who is not found yet hears nothing and lives on."""
+    world = World()
+    world.writer.want(NOMINAL)
+    driver, world.driver = world.driver, MergingDriver()  # the messages go elsewhere
+    world.run(300)
+    assert world.writer.written, "so it looks from here"
+    world.subscribers, world.driver = 2, driver
+    world.run(5)
+    assert not world.writer.written
+    world.run(300)
+    assert world.writer.written
+    world.assert_arrived(NOMINAL)
+    world.subscribers, world.sent = 1, []
+    world.run(300)
+    assert world.sent == [], "who leaves needs nothing"
+
+
 def test_a_simulation_that_starts_again_gets_everything_at_once() -> None:
     world = World()
     world.writer.want(NOMINAL)

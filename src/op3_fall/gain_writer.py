@@ -92,6 +92,7 @@ class GainWriter:
         self._queue: deque[str] = deque()
         self._echoes: deque[tuple[str, bytes]] = deque(maxlen=8)
         self._cycles = GAP_CYCLES
+        self._subscribers = 0
         self._sent_s = self._foreign_s = self._idle_s = self._now_s = -math.inf
 
     @property
@@ -143,15 +144,17 @@ class GainWriter:
 
         Args:
             time_s: now; when it goes back, the simulation has started again.
-            subscribers: of the topic that is sent on; without one the driver is gone, and back
-                with its own gains.
+            subscribers: of the topic that is sent on; without one the driver is gone. One more
+                may be the driver, found only now or back with its own gains.
         """
         if time_s < self._now_s:
             self._sent_s = self._foreign_s = -math.inf
             self.force()
         self._now_s = time_s
-        if subscribers == 0:
+        if subscribers == 0 or subscribers > self._subscribers:
             self.force()
+        self._subscribers = subscribers
+        if subscribers == 0:
             return None
         self._enqueue(time_s)
         if not (self._queue and self._may_send(time_s)):
