@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from op3_fall import robot
 from op3_fall.blocks import Block, Quantity, Scaling, Term, check_blocks, check_joints
@@ -22,10 +22,12 @@ __all__ = [
     "ActionDecoder",
     "Targets",
     "act_joint",
+    "act_joint_residual",
     "act_kd",
     "act_kd_rel",
     "act_kp",
     "act_kp_rel",
+    "as_residual",
     "deployable",
     "in_control",
 ]
@@ -34,6 +36,9 @@ Array = NDArray[np.float64]
 
 DELTA_RAD = 0.3
 """Default reach of `act_joint`: from 0.22 rad on the nominal P gain drives at full duty."""
+CORRECTION_RAD = 1.0
+"""Default reach of `act_joint_residual`: from a straight leg to a knee bent by a right angle takes
+1.6 rad, and a correction need not be the whole of it."""
 CONTROLS = ("position", "velocity", "torque")
 """What `act_joint` may act on; the OP3's driver takes positions only."""
 STEPS_THROUGH_RANGE = 10
@@ -52,6 +57,7 @@ def _change(block: str, ends: tuple[float, float]) -> Quantity:
 _SERVO = robot.Servo()
 QUANTITIES = {
     "delta": _joints("act_joint", "rad", -DELTA_RAD, DELTA_RAD),
+    "correction": _joints("act_joint_residual", "rad", -CORRECTION_RAD, CORRECTION_RAD),
     "velocity": _joints(
         "act_joint", "rad/s", -_SERVO.no_load_speed_rad_s, _SERVO.no_load_speed_rad_s
     ),
@@ -78,6 +84,34 @@ def act_joint(joint_names: Sequence[str], delta_rad: float = DELTA_RAD) -> Block
     check_range("delta", delta_rad, 1e-3, np.pi, unit="rad")
     quantity = Quantity.uniform("act_joint", "rad", -delta_rad, delta_rad, joints)
     return Block("act_joint", (quantity.term("delta"),))
+
+
+def act_joint_residual(
+    joint_names: Sequence[str], pose: ArrayLike, delta_rad: float = CORRECTION_RAD
+) -> Block:
+    """Goal angle = angle of a scripted pose + up to `delta_rad` either way, within the limits.
+
+    Args:
+        joint_names: the joints.
+        pose: (20,), rad; where an action of 0 drives to.
+        delta_rad: reach.
+
+    Raises:
+        BadInputError: unknown, repeated or no joints, or a reach that is none.
+    """
+    joints = check_joints("act_joint_residual", joint_names)
+    check_range("delta", delta_rad, 1e-3, np.pi, unit="rad")
+    middle = np.asarray(pose, dtype=float)[[robot.JOINT_INDEX[joint] for joint in joints]]
+    low, high = tuple((middle - delta_rad).tolist()), tuple((middle + delta_rad).tolist())
+    return Block("act_joint_residual", (Term("correction", "rad", joints, low, high),))
+
+
+def as_residual(blocks: Iterable[Block], pose: ArrayLike) -> tuple[Block, ...]:
+    """The blocks, with corrections on `pose` (20,) in place of `act_joint`."""
+    return tuple(
+        act_joint_residual(block.joints, pose) if block.name == "act_joint" else block
+        for block in blocks
+    )
 
 
 def in_control(blocks: Iterable[Block], control: str) -> tuple[Block, ...]:
@@ -159,6 +193,7 @@ _NO_LIMITS = (-np.inf, np.inf)
 # Field of `Targets`, whether the value is added to what is there, and the limits of the result.
 _EFFECTS = {
     "delta": (0, True, (robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)),
+    "correction": (0, False, (robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)),
     "velocity": (0, False, _NO_LIMITS),
     "torque": (0, False, _NO_LIMITS),
     "stiffness_scale": (1, False, STIFFNESS_RANGE),

@@ -67,6 +67,7 @@ RULES: dict[str, Callable[[str], Source]] = {
     "angle": _joint,
     "torque_load": _joint,
     "delta": _joint,
+    "correction": _joint,
     "velocity": _joint,
     "torque": _joint,
     "stiffness_scale": _gain,

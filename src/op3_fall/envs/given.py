@@ -13,10 +13,13 @@ from op3_fall.blocks import Block
 from op3_fall.detector_file import load_detector
 from op3_fall.detectors import DetectorConfig
 from op3_fall.envs.curriculum import CurriculumManager
+from op3_fall.envs.phase import check_flag
 from op3_fall.errors import BadInputError, check_kind
 from op3_fall.resources import resource
 
-__all__ = ["DIVERGENCE_COST", "blocks", "curriculum", "detectors", "reward_terms"]
+__all__ = [
+    "DIVERGENCE_COST", "blocks", "check_residual", "curriculum", "detectors", "reward_terms"
+]  # fmt: skip
 
 DIVERGENCE_COST = 150.0
 """More than any fall costs with the default weights, so that breaking the physics never pays."""
@@ -35,6 +38,20 @@ def blocks(method: str, given: Any) -> tuple[Block, ...]:
             "return one"
         )
     return tuple(given)
+
+
+def check_residual(residual: Any, control: str) -> None:
+    """Corrections are goal angles.
+
+    Raises:
+        BadInputError: no flag, or together with another control.
+    """
+    check_flag("residual", residual)
+    if residual and control != "position":
+        raise BadInputError(
+            f"control is '{control}' with residual; allowed is position, since corrections are "
+            "goal angles; leave one of the two out"
+        )
 
 
 def detectors(given: DetectorConfig | str | Path | None) -> DetectorConfig:

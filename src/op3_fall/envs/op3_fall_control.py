@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
-from op3_fall.action import in_control
+from op3_fall.action import as_residual, in_control
 from op3_fall.blocks import Block
 from op3_fall.detectors import DetectorConfig
 from op3_fall.envs import given, spaces
@@ -83,6 +83,7 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         render_mode: str | None = None,
         observation: str = "vector",
         control: str = "position",
+        residual: bool = False,
         curriculum: CurriculumManager | str | Path | None = None,
         profile: str = "extended",
         model: str = "",
@@ -98,6 +99,8 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
             render_mode: `human`, `rgb_array` or None.
             observation: `vector` (what deploys) or `dict` (ground truth, for simulators only).
             control: `position`, or `velocity` or `torque`, which no OP3 can run.
+            residual: the joint action corrects the reward's protective pose; otherwise it starts
+                from the measured angles.
             curriculum: how episodes begin, or a YAML file of one; the task's own if None.
             profile: `extended`, `stock` or `ideal` sensing.
             model: MJCF file; empty for this package's own.
@@ -113,17 +116,19 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         """
         EzPickle.__init__(
             self, render_mode=render_mode, observation=observation, control=control,
-            curriculum=curriculum, profile=profile, model=model, reward=reward,
+            residual=residual, curriculum=curriculum, profile=profile, model=model, reward=reward,
             detectors=detectors, history=history, width=width, height=height,
         )  # fmt: skip
         if render_mode is not None:
             check_choice("render mode", render_mode, self.metadata["render_modes"],
                          remedy="choose one of them, or None")  # fmt: skip
         check_choice("observation", observation, ("vector", "dict"), remedy="choose one of them")
+        given.check_residual(residual, control)
         check_kind("reward", reward, (RewardConfig, type(None)), "an op3_fall.envs.RewardConfig")
         for name, pixels in (("width", width), ("height", height)):
             check_whole(name, pixels, 1, 8192)
         self.render_mode, self.profile, self.control = render_mode, profile, control
+        self.reward, self._residual = reward or self.default_reward, residual
         self.curriculum = given.curriculum(curriculum, self.curriculum_file)
         self.policy_spec = PolicySpec(
             observation=given.blocks("observation_blocks", self.observation_blocks()),
@@ -134,7 +139,6 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
         )
         """What stands between the signals and a policy; goes into the contract of its file."""
         self._model, self._detectors = model, given.detectors(detectors)
-        self.reward = reward or self.default_reward
         self._as_dict = observation == "dict"
         self.observation_space = spaces.observation_space(self.policy_spec, as_dict=self._as_dict)
         self.action_space = spaces.box(self.policy_spec.action_length)
@@ -157,8 +161,11 @@ class Op3FallControlEnv(gymnasium.Env, EzPickle, ABC):
 
     @property
     def actions(self) -> tuple[Block, ...]:
-        """`action_blocks` as `control` has them."""
-        return in_control(given.blocks("action_blocks", self.action_blocks()), self.control)
+        """`action_blocks` as `control` and `residual` have them."""
+        blocks = given.blocks("action_blocks", self.action_blocks())
+        if self._residual:
+            return as_residual(blocks, self.reward.goal)
+        return in_control(blocks, self.control)
 
     @property
     def effort(self) -> bool:
