@@ -16,7 +16,7 @@ gymnasium = pytest.importorskip("gymnasium")
 from gymnasium.utils.env_checker import check_env  # noqa: E402
 from gymnasium.vector import AutoresetMode, SyncVectorEnv  # noqa: E402
 
-from op3_fall.action import DELTA_RAD  # noqa: E402
+from op3_fall.action import CORRECTION_RAD, DELTA_RAD  # noqa: E402
 from op3_fall.envs import (  # noqa: E402
     IDS,
     CurriculumManager,
@@ -32,7 +32,7 @@ from op3_fall.envs.given import DIVERGENCE_COST  # noqa: E402
 from op3_fall.envs.phase import Phase  # noqa: E402
 from op3_fall.errors import BadInputError  # noqa: E402
 from op3_fall.policy_codec import PolicyCodec  # noqa: E402
-from op3_fall.robot import ARMS, JOINT_INDEX  # noqa: E402
+from op3_fall.robot import ARMS, JOINT_INDEX, POSES  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(
     # Gymnasium takes the version for that of a release.
@@ -374,9 +374,32 @@ def test_pictures_have_the_size_asked_for(id_: str) -> None:
     env.close()
 
 
+@pytest.mark.parametrize("name", ["envs/Op3FallControl-v0", "envs/Op3FallControl-v1"])
+def test_corrections_of_zero_drive_to_the_protective_pose(name: str) -> None:
+    env = make(name, residual=True)
+    joints = env.unwrapped.policy_spec.action[0].joints
+    index = [JOINT_INDEX[joint] for joint in joints]
+    env.reset(seed=0)
+    action = np.zeros(env.action_space.shape, np.float32)
+    action[len(index) :] = 1.0  # stiff
+    for _ in range(60):
+        *_, info = env.step(action)
+    command = env.unwrapped._batch._takeover.command
+    assert info["acting"]
+    np.testing.assert_allclose(command.position[0, index], POSES["brace_front"][index])
+    action[0] = 0.5
+    env.step(action)
+    moved = env.unwrapped._batch._takeover.command.position[0, index[0]]
+    assert moved == pytest.approx(POSES["brace_front"][index[0]] + 0.5 * CORRECTION_RAD)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"residual": 1}, "residual is 1; allowed are true and false; give one of them"),
+        ({"residual": True, "control": "torque"},
+         "control is 'torque' with residual; allowed is position, since corrections are goal "
+         "angles; leave one of the two out"),
         ({"observation": "pixels"},
          "observation 'pixels' is unknown; allowed are vector, dict; choose one of them"),
         ({"control": "voltage"},
