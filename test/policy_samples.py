@@ -55,6 +55,8 @@ def row(record: Any, k: int) -> Any:
 
 
 ACTIONS = (action.act_joint(ARMS, 0.2), action.act_kp_rel(ARMS), action.act_kd(ARMS))
+RESIDUALS = action.as_residual(ACTIONS, robot.POSES["brace_front"])
+"""The same joints, corrected on a pose."""
 OBSERVATIONS = (
     observation.obs_joint(ARMS),
     observation.obs_fall_vel(),

@@ -12,12 +12,12 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 PURE = {
     "__init__", "action", "attitude", "balance", "blocks", "compliance", "control_table",
-    "controller", "detection_scores", "detectors", "driver", "driver_controller",
+    "controller", "damage", "detection_scores", "detectors", "driver", "driver_controller",
     "driver_events", "driver_goals", "driver_inbox", "driver_modules", "driver_ownership",
     "driver_packets", "episodes", "errors", "estop", "fall_detection", "gain_schedule",
     "gain_writer", "hand", "impact_detection", "imu_errors", "intervals", "kinematics",
     "joint_errors", "known_rules", "latency", "metrics", "mirror", "motion_pages", "motions",
-    "noise", "observation", "onnx_scan", "operating_modes", "pacing", "policy", "policy_codec",
+    "noise", "observation", "onnx_scan", "operating_modes", "packages", "pacing", "policy", "policy_codec",
     "policy_spec", "readings", "recipes", "records", "reflex",
     "robot", "rotations", "rows", "safety", "safety_config", "scenarios", "sensor_guard",
     "sensors", "servo", "servo_bank", "settings", "signals", "torque_log", "truth", "vectors",
@@ -38,6 +38,8 @@ ALLOWED = {
 }  # fmt: skip
 ENVIRONMENTS = sorted(f"envs/{path.stem}" for path in (SOURCE / "envs").glob("*.py"))
 PURE_IN_ENVIRONMENTS = {"envs/draws", "envs/outcome", "envs/phase", "envs/rewards"}
+EVALUATION = sorted(f"evaluation/{path.stem}" for path in (SOURCE / "evaluation").glob("*.py"))
+DRAWING_EVALUATION = {"evaluation/plots", "evaluation/film"}
 TRAINING = sorted(f"training/{path.stem}" for path in (SOURCE / "training").glob("*.py"))
 
 
@@ -80,6 +82,14 @@ def test_an_environment_needs_no_torch_ros_or_graphs(module: str) -> None:
     if module in PURE_IN_ENVIRONMENTS:
         assert outside <= {"numpy"}
         assert ours <= PURE | {"envs"}
+
+
+@pytest.mark.parametrize("module", EVALUATION)
+def test_evaluation_needs_no_torch_or_ros(module: str) -> None:
+    outside, ours = imports(module)
+    assert not outside & {"torch", "rclpy"}
+    assert not ours & {"nodes", "training"}
+    assert module in DRAWING_EVALUATION or "matplotlib" not in outside
 
 
 @pytest.mark.parametrize("module", TRAINING)

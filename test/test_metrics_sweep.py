@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from op3_fall import robot
 from op3_fall.metrics import METRICS, mean_interval, paired_difference, score
 from op3_fall.scenarios import PushSpec
 from op3_fall.sweep import Grid, SweepResult
 from op3_fall.sweep_report import report_sweep
-from op3_fall.truth import Measurement
+from op3_fall.truth import Measurement, PhysicsFrame
 
 
 def test_bootstrap_of_paired_differences() -> None:
@@ -34,6 +35,25 @@ def test_a_robot_that_did_not_fall_or_diverged_has_no_score() -> None:
     assert scores["head_contact_share"][0] == 0
     for name in METRICS:
         assert np.isnan(scores[name][1:]).all()
+
+
+def test_impulse_and_energy_of_each_servo_by_hand() -> None:
+    """Two steps of 10 ms, before and after the hip touched the floor."""
+    truth, joints = Measurement.start(1), np.zeros((1, 20))
+    torque, velocity = joints.copy(), joints.copy()
+    torque[0, :3], velocity[0, :3] = (-2.0, 2.0, 0.5), (3.0, 3.0, -4.0)
+    for force in (0.0, 5.0):
+        floor_force = np.zeros((1, 14))
+        floor_force[0, robot.PARTS.index("l_hip")] = force
+        frame = PhysicsFrame(
+            torque=torque, gear_load=joints, velocity=velocity, saturated=joints > 0,
+            floor_force=floor_force, head_speed=np.zeros(1), head_acceleration=np.zeros(1),
+        )  # fmt: skip
+        truth.add(frame, np.zeros(1), 0.01)
+    # The first brakes with 6 W, the second drives, the third brakes with 2 W.
+    np.testing.assert_allclose(truth.impact_energy[0, :4], [0.06, 0.0, 0.02, 0.0])
+    np.testing.assert_allclose(truth.impact_impulse[0, :4], [0.02, 0.02, 0.005, 0.0])
+    np.testing.assert_allclose(score(truth)["torque_impulse_n_m_s"], [0.045])
 
 
 def result(peak: list[float], head: list[float]) -> SweepResult:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from policy_samples import ACTIONS, OBSERVATIONS, fall, reading
+from policy_samples import ACTIONS, OBSERVATIONS, RESIDUALS, fall, reading
 
 from op3_fall import action, mirror, observation, robot
 from op3_fall.action import ActionDecoder, Targets
@@ -72,7 +72,8 @@ def test_the_mirrored_observation_is_that_of_the_mirrored_robot(seed: int) -> No
 
 
 @pytest.mark.parametrize(
-    "blocks", [ACTIONS, *(action.in_control(WHOLE_BODY, control) for control in action.CONTROLS)]
+    "blocks",
+    [ACTIONS, RESIDUALS, *(action.in_control(WHOLE_BODY, control) for control in action.CONTROLS)],
 )
 @given(SEEDS)
 def test_a_mirrored_action_does_to_the_mirrored_robot_what_it_does_here(
@@ -95,7 +96,9 @@ def test_a_mirrored_action_does_to_the_mirrored_robot_what_it_does_here(
     np.testing.assert_allclose(there, here, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("blocks", [OBSERVATIONS, EVERY_OBSERVATION, ACTIONS, WHOLE_BODY])
+@pytest.mark.parametrize(
+    "blocks", [OBSERVATIONS, EVERY_OBSERVATION, ACTIONS, RESIDUALS, WHOLE_BODY]
+)
 @given(SEEDS)
 def test_twice_is_the_identity(blocks: tuple[Block, ...], seed: int) -> None:
     flip = Mirror(blocks, history=3)
@@ -147,6 +150,8 @@ class Case(NamedTuple):
         Case(observation.obs_joint(robot.HEAD), "torque_load/head_pan", "torque_load/head_pan",
              -1),
         Case(action.act_joint(["r_knee", "l_knee"]), "delta/l_knee", "delta/r_knee", -1),
+        Case(action.act_joint_residual(["r_knee", "l_knee"], robot.POSES["brace_front"]),
+             "correction/l_knee", "correction/r_knee", -1),
         Case(action.act_kp(["r_knee", "l_knee"]), "stiffness_scale/l_knee",
              "stiffness_scale/r_knee", 1),
         Case(observation.obs_fall_angle(), "fall_angle", "fall_angle", -1),
@@ -171,7 +176,11 @@ def test_values_computed_by_hand(case: Case) -> None:
 ONE_SIDED = Block("act_joint", (
     Term("delta", "rad", ("l_el", "r_el"), (-0.3, -0.2), (0.3, 0.3)),
 ))  # fmt: skip
+LEFT_ARM_UP = np.where(np.arange(20) == robot.JOINT_INDEX["l_el"], 0.5, 0.0)
 REFUSED = [
+    ([action.act_joint_residual(["l_el", "r_el"], LEFT_ARM_UP)], 1,
+     "correction of l_el ranges from -0.5 to 1.5; allowed is the mirror image of r_el, -1 to 1; "
+     "give both sides the same range"),
     ([observation.obs_joint(["r_el"])], 1,
      "angle of r_el has no l_el beside it; allowed are left and right together; "
      "add it to the block"),

@@ -20,7 +20,7 @@ from policy_samples import contract, fall, infer, layers, model, reading, row, w
 
 from op3_fall.errors import BadInputError
 from op3_fall.onnx_policy import ACTION, LARGEST_MB, OBSERVATION, OnnxPolicy
-from op3_fall.onnx_scan import check_self_contained
+from op3_fall.onnx_scan import OPERATORS, check_network
 from op3_fall.policy import Contract
 from op3_fall.policy_codec import PolicyCodec
 from op3_fall.policy_spec import Installation
@@ -57,6 +57,16 @@ def test_a_file_gives_the_commands_of_its_network(path: Path) -> None:
         assert np.abs(command.p_gain - expected.p_gain).max() <= 1
         assert np.abs(command.d_gain - expected.d_gain).max() <= 1
         assert not policy.refused.any()
+
+
+def test_infer_is_the_network_alone(path: Path) -> None:
+    policy = OnnxPolicy.load(path)
+    seen = np.random.default_rng(0).uniform(-1, 1, (2, 3, N)).astype(np.float32)
+    action = policy.infer(seen)
+    assert action.shape == (2, 3, M) and action.dtype == np.float32
+    np.testing.assert_allclose(action, infer(NETWORK, seen), atol=1e-5)
+    np.testing.assert_allclose(policy.infer(seen[0, 0]), action[0, 0], atol=1e-6)
+    assert np.abs(action).max() > 1, "it is the codec that limits"
 
 
 def test_row_k_of_a_batch_is_robot_k_alone(path: Path) -> None:
@@ -98,7 +108,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x00", b"<html></html>", b"PK\x03\x04" + bytes(60), b"\xff" * 99,
+    "data", [b"", b"\x00", b"<html></html>", b"\xff" * 99,
              b"\x00\x00\x00\x00ORTM" + bytes(90)],
 )  # fmt: skip
 def test_foreign_bytes_are_refused(path: Path, data: bytes) -> None:
@@ -106,10 +116,17 @@ def test_foreign_bytes_are_refused(path: Path, data: bytes) -> None:
     assert refusal(path).startswith("'FILE' is ")
 
 
-def test_a_pickle_is_not_unpickled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [2, 3, 4, 5, "torch.save"])
+def test_a_pickle_is_not_unpickled(path: Path, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
-    path.write_bytes(pickle.dumps(Bomb()))
-    assert refusal(path) == "'FILE' is truncated or no ONNX file" + AGAIN
+    if kind == "torch.save":
+        pytest.importorskip("torch").save({"actor": Bomb()}, path)
+    else:
+        path.write_bytes(pickle.dumps(Bomb(), protocol=kind))
+    assert refusal(path) == (
+        "'FILE' is a pickle or an archive such as a checkpoint of PyTorch, which is not opened, "
+        "since loading it may run code; allowed is what `op3-fall export` writes; export the run"
+    )
     assert not (path.parent / "unpickled").exists()
 
 
@@ -120,7 +137,7 @@ def test_no_bytes_make_the_scan_crash(noise: bytes, at: int) -> None:
     data[at : at + len(noise)] = noise
     for given_bytes in (noise, bytes(data)):
         try:
-            check_self_contained(given_bytes, "noise")
+            check_network(given_bytes, "noise")
         except BadInputError as error:
             assert str(error).startswith("'noise' ")
 
@@ -134,7 +151,7 @@ def test_a_key_that_parsers_cut_to_another_field_is_refused() -> None:
     assert len(body) < 2**14
     for key in (b"\x3a", b"\xba\x80\x80\x80\x10"):  # field 7; the same with bit 32 set
         with pytest.raises(BadInputError):
-            check_self_contained(key + size + body, "crafted")
+            check_network(key + size + body, "crafted")
 
 
 def test_a_file_beyond_the_limit_is_refused(path: Path) -> None:
@@ -166,7 +183,7 @@ def outside_in_branch(net: onnx.ModelProto) -> None:
     inner = onnx.ModelProto()
     inner.CopyFrom(model(NETWORK))
     outside_weight(inner)
-    net.graph.node.append(helper.make_node("If", ["c"], ["z"], then_branch=inner.graph))
+    net.graph.node.append(helper.make_node("Where", ["c"], ["z"], then_branch=inner.graph))
 
 
 def outside_sparse(net: onnx.ModelProto) -> None:
@@ -298,9 +315,59 @@ def test_a_network_that_fails_when_it_runs(path: Path) -> None:
     assert told.endswith("; allowed is one that turns observation into action; export it again")
 
 
-def test_an_operator_that_no_one_knows(path: Path) -> None:
-    net = model(NETWORK)
+KNOWN = ", ".join(sorted(OPERATORS))
+
+
+def bomb(net: onnx.ModelProto) -> None:
+    """Takes 4 TB while the file is opened: constants are computed then."""
+    shape = numpy_helper.from_array(np.array([2**40]), "shape")
+    net.graph.initializer.append(shape)
+    net.graph.node.append(helper.make_node("ConstantOfShape", ["shape"], ["zeros"]))
+
+
+def endless(net: onnx.ModelProto) -> None:
+    net.graph.node.append(helper.make_node("Loop", ["", "true"], ["z"], body=net.graph))
+
+
+def unknown(net: onnx.ModelProto) -> None:
     net.graph.node[1].op_type = "Launch"
+
+
+def in_a_function(net: onnx.ModelProto) -> None:
+    net.functions.add().node.append(helper.make_node("RandomNormal", [], ["z"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [(bomb, "ConstantOfShape"), (endless, "Loop"), (unknown, "Launch"),
+     (in_a_function, "RandomNormal")],
+)  # fmt: skip
+def test_operators_that_no_policy_needs_are_refused_before_anything_opens(
+    path: Path, change: Callable[[onnx.ModelProto], None], name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    net = model(NETWORK)
+    change(net)
+    write(path, net, TEXT)
+    monkeypatch.setattr(ort, "InferenceSession", lambda *_, **__: pytest.fail("opened"))
+    assert refusal(path) == (
+        f"'FILE' has the operator '{name}'; allowed are {KNOWN}; export the policy again"
+    )
+
+
+def test_operators_of_other_makers_are_refused(path: Path) -> None:
+    net = model(NETWORK)
+    net.graph.node[1].domain = "com.microsoft"
+    assert refusal(write(path, net, TEXT)) == (
+        "'FILE' has operators of 'com.microsoft'; allowed are those of ONNX itself; export the "
+        "policy again"
+    )
+
+
+def test_absurd_shapes(path: Path) -> None:
+    """A weight that says it is larger than its bytes."""
+    net = model(NETWORK)
+    net.graph.initializer[0].dims[:] = [2**40, 2**20]
     told = refusal(write(path, net, TEXT))
     assert told.startswith("'FILE' is no ONNX model that onnxruntime can run (")
     assert told.endswith("; allowed is what `op3-fall export` writes; export it again")

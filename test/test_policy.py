@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_samples import ACTIONS, ARMS, OBSERVATIONS, contract, fall, reading, row
+from policy_samples import ACTIONS, ARMS, OBSERVATIONS, RESIDUALS, contract, fall, reading, row
 
 from op3_fall import action, observation, robot
 from op3_fall.blocks import Block, Term
@@ -85,6 +85,8 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
      "ideal; leave torque_load out or train with one of them"),
     ({"sensor_profile": "full"},
      "sensor profile 'full' is unknown; allowed are stock, extended, ideal; choose one of them"),
+    ({"precision": "int4"},
+     "precision 'int4' is unknown; allowed are float32, int8; export it again"),
     ({"history": 0}, "history is 0; allowed is from 1 to 100; "
      "choose a value of history in that range"),
     ({"control_period_s": math.inf}, "control period is inf s; allowed is from 0.001 to 1 s; "
@@ -249,6 +251,23 @@ def test_joints_without_an_action_stay_where_they_were_measured() -> None:
     expected = np.clip(later.position[elbow] + 0.2, None, robot.UPPER_LIMIT_RAD[elbow])
     assert command.position[elbow] == expected
     assert command.p_gain[elbow] == 800 and command.d_gain[elbow] == robot.Servo().d_register(4.0)
+
+
+def test_corrections_start_from_the_pose_wherever_the_joints_are() -> None:
+    """The contract carries the pose, exactly: it is the middle of the range."""
+    seen = (*OBSERVATIONS[:-1], observation.last_action(RESIDUALS))
+    before = contract(action=RESIDUALS, observation=seen)
+    after = Contract.from_json(before.to_json())
+    assert after.action == before.action == RESIDUALS
+    codec, pose = PolicyCodec(after), robot.POSES["brace_front"]
+    arms = [robot.JOINT_INDEX[name] for name in ARMS]
+    codec.reset(reading(seed=0))
+    command = codec.act(np.zeros(after.action_length), reading(seed=1))
+    np.testing.assert_allclose(command.position[arms], pose[arms], rtol=0, atol=1e-15)
+    half = np.concatenate([np.full(6, 0.25), np.zeros(12)])
+    command = codec.act(half, reading(seed=2))
+    expected = np.clip(pose + 0.25, robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)[arms]
+    np.testing.assert_allclose(command.position[arms], expected, rtol=0, atol=1e-12)
 
 
 def test_history_is_oldest_first_and_starts_full_of_the_first_observation() -> None:

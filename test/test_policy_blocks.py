@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
-from policy_samples import ACTIONS, ARMS, OBSERVATIONS, fall, reading, row
+from policy_samples import ACTIONS, ARMS, OBSERVATIONS, RESIDUALS, fall, reading, row
 
 from op3_fall import action, observation, robot
 from op3_fall.action import ActionDecoder, Targets
@@ -198,6 +198,27 @@ DECODED: list[tuple[str, Block, float, int, float]] = [
     ("half the reach beyond the measured angle", action.act_joint(["l_el"], 0.2), 0.5, 0, 0.2),
     ("an action beyond 1 ends there", action.act_joint(["l_el"], 0.2), -7.0, 0, -0.1),
     ("the joint's limit", action.act_joint(["l_el"], math.pi), 1.0, 0, ELBOW_HIGH),
+    (
+        "half the reach beyond the pose, wherever the joint is",
+        action.act_joint_residual(["l_el"], np.full(20, -0.4), 0.2),
+        0.5,
+        0,
+        -0.3,
+    ),
+    (
+        "no correction is the pose",
+        action.act_joint_residual(["l_el"], np.full(20, -0.4)),
+        0.0,
+        0,
+        -0.4,
+    ),
+    (
+        "a correction ends at the joint's limit",
+        action.act_joint_residual(["l_el"], np.full(20, 0.0), math.pi),
+        1.0,
+        0,
+        ELBOW_HIGH,
+    ),
     ("stiffness, lowest", action.act_kp(["l_el"]), -1.0, 1, 0.05),
     ("stiffness, middle", action.act_kp(["l_el"]), 0.0, 1, 0.525),
     ("damping, highest", action.act_kd(["l_el"]), 1.0, 2, 4.0),
@@ -256,6 +277,12 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: action.act_joint(["l_el"], math.nan),
      "delta is nan rad; allowed is from 0.001 to 3.14159 rad; "
      "choose a value of delta in that range"),
+    (lambda: action.act_joint_residual(["l_el"], np.zeros(20), 4.0),
+     "delta is 4 rad; allowed is from 0.001 to 3.14159 rad; "
+     "choose a value of delta in that range"),
+    (lambda: ActionDecoder([action.act_joint(ARMS), RESIDUALS[0]]),
+     f"2 actions set the position of {ARMS[0]}; allowed is one; "
+     "choose between the absolute and the relative block"),
     (lambda: ActionDecoder([action.act_kp(["l_el"]), action.act_kp_rel(ARMS)]),
      "2 actions set the stiffness_scale of l_el; allowed is one; "
      "choose between the absolute and the relative block"),
@@ -264,8 +291,8 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: ObservationBuilder([observation.phase(), observation.phase()]),
      "the observation has phase/normal 2 times; allowed is once; leave the others out"),
     (lambda: ActionDecoder([observation.gravity()]),
-     "action block 'gravity' is unknown; allowed are act_joint, act_kp, act_kd, act_kp_rel, "
-     "act_kd_rel; choose one of them"),
+     "action block 'gravity' is unknown; allowed are act_joint, act_joint_residual, act_kp, "
+     "act_kd, act_kp_rel, act_kd_rel; choose one of them"),
     (lambda: ObservationBuilder([Block("gravity", (Term("tilt", "1", ("",), (0.0,), (1.0,)),))]),
      "quantity of gravity 'tilt' is unknown; allowed are gravity; choose one of them"),
     (lambda: ObservationBuilder([Block("gravity", (Term("gravity", "g", ("x",), (0.,), (1.,)),))]),

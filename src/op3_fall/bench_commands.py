@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks of the command line: `op3-fall bench sim | detectors | env | ros`."""
+"""The benchmarks of the command line: `op3-fall bench sim | detectors | env | policy | …`."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from op3_fall.errors import BadInputError
+from op3_fall.packages import check_packages
 from op3_fall.ros_commands import check_ros
 
 __all__ = ["BENCHES", "run_bench"]
@@ -45,6 +44,28 @@ class BenchEnv:
 
 
 @dataclass(frozen=True)
+class BenchPolicy:
+    """From reading to command under a policy: one robot, one thread."""
+
+    out: Path = Path("results/bench_policy")
+    """Folder for summary.json."""
+    seconds: float = 10.0
+    """Time to spend, s."""
+    policy: Path | None = None
+    """ONNX file; the shipped policy of arms and legs if not given."""
+
+
+@dataclass(frozen=True)
+class BenchTrain:
+    """Training: environment steps a second with learning, and what takes the time."""
+
+    out: Path = Path("results/bench_train")
+    """Folder for summary.json."""
+    seconds: float = 30.0
+    """Time to spend, s."""
+
+
+@dataclass(frozen=True)
 class BenchRos:
     """The ROS 2 graph: sensor to command, CPU share and memory of each node, real-time factor."""
 
@@ -54,13 +75,15 @@ class BenchRos:
     """Time to measure each graph, s."""
 
 
+Bench = BenchSim | BenchDetectors | BenchEnv | BenchPolicy | BenchTrain | BenchRos
 BENCHES: dict[str, type] = {
-    "sim": BenchSim, "detectors": BenchDetectors, "env": BenchEnv, "ros": BenchRos,
+    "sim": BenchSim, "detectors": BenchDetectors, "env": BenchEnv, "policy": BenchPolicy,
+    "train": BenchTrain, "ros": BenchRos,
 }  # fmt: skip
 """Settings of each benchmark by its name."""
 
 
-def run_bench(args: BenchSim | BenchDetectors | BenchEnv | BenchRos) -> int:
+def run_bench(args: Bench) -> int:
     """Run one; exit status 0.
 
     Raises:
@@ -76,21 +99,23 @@ def run_bench(args: BenchSim | BenchDetectors | BenchEnv | BenchRos) -> int:
 
         bench_detectors(args.out, seconds=args.seconds)
     elif isinstance(args, BenchEnv):
-        _check_gymnasium()
+        check_packages("gymnasium")
         from op3_fall.bench_env import bench_env
 
         bench_env(args.out, seconds=args.seconds, env_id=f"envs/Op3FallControl-{args.env}")
+    elif isinstance(args, BenchPolicy):
+        check_packages("onnxruntime", "gymnasium")
+        from op3_fall.bench_policy import bench_policy
+
+        bench_policy(args.out, seconds=args.seconds, policy=args.policy)
+    elif isinstance(args, BenchTrain):
+        check_packages("torch", "gymnasium", "rsl_rl")
+        from op3_fall.training.bench_train import bench_train
+
+        bench_train(args.out, seconds=args.seconds)
     else:
         check_ros()
         from op3_fall.bench_ros import bench_ros
 
         bench_ros(args.out, seconds=args.seconds)
     return 0
-
-
-def _check_gymnasium() -> None:
-    if find_spec("gymnasium") is None:
-        raise BadInputError(
-            "gymnasium is not installed; the environments need it; install it with: "
-            "pip install -e '.[train]'"
-        )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `op3-fall experiment | sweep | detect | plot | ros … | bench …`."""
+"""The command line: `op3-fall experiment | detect | train | evaluate | play | ros … | bench …`."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from op3_fall.bench_commands import BENCHES, run_bench
 from op3_fall.detect import Detect
 from op3_fall.errors import BadInputError, Op3FallError
+from op3_fall.evaluation.command import Evaluate
 from op3_fall.experiment import Experiment
+from op3_fall.packages import check_packages
+from op3_fall.play import Play
 from op3_fall.ros_commands import (
     RosRobot,
     RosSet,
@@ -25,6 +28,7 @@ from op3_fall.ros_commands import (
 )
 from op3_fall.scenarios import PushSpec
 from op3_fall.sweep import Grid
+from op3_fall.training.export_command import Export
 
 __all__ = ["main"]
 
@@ -65,6 +69,14 @@ class Convergence:
     """Seed of push and start jitter."""
     out: Path = Path("results/convergence")
     """Folder for the table and summary.json."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a policy: `train arms | arms_legs | roll | --config FILE | --resume RUN` and options."""
+
+    argv: tuple[str, ...]
+    """As typed after `train`, which has a parser of its own."""
 
 
 @contextmanager
@@ -161,9 +173,45 @@ def _convergence(args: Convergence) -> int:
     return 0
 
 
+def _train(args: Train) -> int:
+    check_packages("torch", "rsl_rl", "gymnasium", "tensorboard")
+    from op3_fall.training.train_command import parse_train, run_train
+
+    return run_train(parse_train(args.argv))
+
+
+def _evaluate(args: Evaluate) -> int:
+    check_packages("gymnasium", "onnxruntime")
+    from op3_fall.evaluation.command import run_evaluate
+    from op3_fall.evaluation.tables import print_report
+
+    with _progress(f"{args.falls} falls") as progress:
+        summary = run_evaluate(args, progress)
+    print_report(summary)
+    print(
+        f"Graphs: {args.out}/*.png; numbers: {args.out / 'summary.json'}, {args.out / 'table.md'}"
+    )
+    return 0
+
+
+def _export(args: Export) -> int:
+    check_packages("torch", "rsl_rl", "gymnasium", "onnx", "onnxscript", "onnxruntime")
+    from op3_fall.training.export_command import run_export
+
+    return run_export(args)
+
+
+def _play(args: Play) -> int:
+    check_packages("gymnasium", "onnxruntime")
+    from op3_fall.play import run_play
+
+    return run_play(args)
+
+
 _COMMANDS = {
     "experiment": Experiment, "sweep": Sweep, "detect": Detect, "plot": Plot,
-    "convergence": Convergence,
+    "convergence": Convergence, "train": Train, "evaluate": Evaluate, "export": Export,
+    "play": Play,
 }  # fmt: skip
 _GROUPS = {
     "ros": (
@@ -174,7 +222,7 @@ _GROUPS = {
 }
 _RUN = {
     Experiment: _experiment, Sweep: _sweep, Detect: _detect, Plot: _plot,
-    Convergence: _convergence,
+    Convergence: _convergence, Train: _train, Evaluate: _evaluate, Export: _export, Play: _play,
     **dict.fromkeys(BENCHES.values(), run_bench),
     RosSim: run_ros, RosRobot: run_ros, RosTell: tell_ros, RosSet: tell_ros,
 }  # fmt: skip
@@ -182,6 +230,8 @@ _RUN = {
 
 def _parse(argv: list[str]) -> object:
     """The command with its settings; exits as argparse does on `--help` and unknown options."""
+    if argv and argv[0] == "train":
+        return Train(tuple(argv[1:]))
     if argv and argv[0] in _GROUPS:
         text, commands = _GROUPS[argv[0]]
         return tyro.extras.subcommand_cli_from_dict(

@@ -78,6 +78,8 @@ def damage_shares(truth: Measurement, tolerances: Tolerances) -> Mapping[str, Ar
         "floor_force": (peak.floor_force / tolerances.floor_force_n).max(axis=-1),
         "gear_load": peak.gear_load.max(axis=-1) / tolerances.gear_load_n_m,
         "servo_torque": peak.torque.max(axis=-1) / tolerances.servo_torque_n_m,
+        "servo_impulse": truth.impact_impulse.max(axis=-1) / tolerances.servo_impulse_n_m_s,
+        "servo_energy": truth.impact_energy.max(axis=-1) / tolerances.servo_energy_j,
     }
     return {name: np.where(truth.diverged, np.nan, share) for name, share in shares.items()}
 

@@ -5,7 +5,6 @@ The parameters of `fall_detector` are the fields of the detectors' dataclasses, 
 no two of them share one.
 """
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -16,7 +15,7 @@ from op3_fall.detectors import DetectorConfig
 from op3_fall.errors import BadInputError
 from op3_fall.resources import resource
 from op3_fall.settings import Settings, descriptions
-from op3_fall.yaml_files import read_yaml
+from op3_fall.yaml_files import read_yaml, setting_lines
 
 __all__ = ["SHIPPED", "detector_yaml", "load_detector"]
 
@@ -60,10 +59,7 @@ def detector_yaml(config: DetectorConfig) -> str:
     """A parameter file of these settings, each with its meaning and its range."""
     lines = [_HEAD, f"{NODE}:\n  ros__parameters:\n"]
     for f, value, text in _flat(config):
-        low, high = f.metadata["range"]
-        unit = f" {f.metadata['unit']}" if f.metadata["unit"] else ""
-        lines.append(textwrap.indent(textwrap.fill(text, 93), f"{_INDENT}# "))
-        lines.append(f"\n{_INDENT}{f.name}: {value!r}  # {low:g} to {high:g}{unit}\n")
+        lines.append(setting_lines(f, value, text, _INDENT))
     return "".join(lines)
 
 

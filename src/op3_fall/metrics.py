@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from op3_fall import robot
 from op3_fall.sensors import GRAVITY
-from op3_fall.truth import Measurement
+from op3_fall.truth import Measurement, over_joints
 
 __all__ = [
     "METRICS",
@@ -36,7 +36,10 @@ METRICS = {
 """What a fall is scored by, all from the first contact of a part other than the feet on."""
 
 
-_UNITS = {"_n_m_s": "N m s", "_n_m": "N m", "_m_s": "m/s", "_share": "share", "_g": "g", "_n": "N"}
+_UNITS = {
+    "_n_m_s": "N m s", "_n_m": "N m", "_m_s": "m/s", "_share": "share", "_g": "g", "_n": "N",
+    "_j": "J", "_index": "1", "_s": "s",
+}  # fmt: skip
 
 
 def unit(metric: str) -> str:
@@ -54,7 +57,7 @@ def score(truth: Measurement) -> dict[str, Array]:
     head = np.isfinite(truth.head_contact_speed)
     scores = {
         "peak_torque_load_n_m": peak.torque_load,
-        "torque_impulse_n_m_s": truth.impact_impulse,
+        "torque_impulse_n_m_s": over_joints(truth.impact_impulse),
         "worst_joint_torque_n_m": peak.torque.max(axis=-1),
         "saturated_share": truth.impact_saturated_s / fallen_s,
         "worst_gear_load_n_m": peak.gear_load.max(axis=-1),

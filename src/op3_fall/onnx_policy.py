@@ -10,13 +10,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from op3_fall.errors import BadInputError
-from op3_fall.onnx_scan import check_self_contained
+from op3_fall.onnx_scan import check_network
 from op3_fall.policy import Contract
 from op3_fall.policy_codec import PolicyCodec
 from op3_fall.policy_spec import Installation
 from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
 
-__all__ = ["ACTION", "CONTRACT_KEY", "OBSERVATION", "OnnxPolicy"]
+__all__ = ["ACTION", "CONTRACT_KEY", "OBSERVATION", "OnnxPolicy", "open_network", "run_network"]
 
 CONTRACT_KEY = "op3_fall_contract"
 """Key of the contract in the metadata of the ONNX file."""
@@ -25,6 +25,8 @@ OBSERVATION, ACTION = "observation", "action"
 LARGEST_MB = 50
 TOLERANCE_RAD = 1e-5
 """Of the golden sample's angles; its registers may differ by one count."""
+_PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
+"""How what `torch.save` and `pickle` write begins: a zip archive, or the opcode PROTO."""
 
 
 class OnnxPolicy:
@@ -46,10 +48,11 @@ class OnnxPolicy:
 
         Raises:
             BadInputError: missing, too large, truncated or foreign file, weights outside of it,
-                no or another contract, a network that does not fit it, a golden sample that comes
-                out differently, or a place that the policy was not made for.
+                operators that no policy needs, no or another contract, a network that does not
+                fit it, a golden sample that comes out differently, or a place that the policy was
+                not made for.
         """
-        session = _open(_read(path), path)
+        session = open_network(_read(path), str(path))
         text = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
         if text is None:
             raise BadInputError(
@@ -89,15 +92,24 @@ class OnnxPolicy:
             Op3FallError: called before `reset`.
         """
         seen = self._codec.observe(reading, fall)
-        action = self._infer(seen)
+        action = self.infer(seen)
         if not np.isfinite(seen).all():
             # A network may turn NaN into an ordinary number (ReLU does).
             action = np.where(np.isfinite(seen).all(axis=-1, keepdims=True), action, np.nan)
         return self._codec.act(action, reading)
 
-    def _infer(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network alone gives: actions (..., `action_length`), not limited yet.
+
+        Args:
+            seen: observations (..., `observation_length`).
+        """
         rows = seen.reshape(-1, seen.shape[-1])
-        action = np.asarray(self._session.run([ACTION], {OBSERVATION: rows})[0])
+        if self.contract.precision == "int8" and len(rows) > 1:
+            # Its scales come from the whole input, so robots in one batch would act on each other.
+            action = np.concatenate([run_network(self._session, row[None]) for row in rows])
+        else:
+            action = run_network(self._session, rows)
         return action.reshape(*seen.shape[:-1], self.contract.action_length)
 
     def _check_golden(self, path: Path) -> None:
@@ -143,8 +155,24 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _open(data: bytes, path: Path) -> ort.InferenceSession:
-    check_self_contained(data, str(path))
+def open_network(data: bytes, source: str) -> ort.InferenceSession:
+    """The network of an ONNX file, on one thread.
+
+    Args:
+        data: the file.
+        source: its name, for the error text.
+
+    Raises:
+        BadInputError: a pickle, truncated, foreign, weights or operators that are not allowed, or
+            nothing that onnxruntime can run.
+    """
+    if data.startswith(_PICKLES):
+        raise BadInputError(
+            f"'{source}' is a pickle or an archive such as a checkpoint of PyTorch, which is not "
+            "opened, since loading it may run code; allowed is what `op3-fall export` writes; "
+            "export the run"
+        )
+    check_network(data, source)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -154,9 +182,14 @@ def _open(data: bytes, path: Path) -> ort.InferenceSession:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no other base
         raise BadInputError(
-            f"'{path}' is no ONNX model that onnxruntime can run ({_first_line(error)}); allowed "
-            "is what `op3-fall export` writes; export it again"
+            f"'{source}' is no ONNX model that onnxruntime can run ({_first_line(error)}); "
+            "allowed is what `op3-fall export` writes; export it again"
         ) from error
+
+
+def run_network(session: ort.InferenceSession, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Actions (batch, m) for observations (batch, n)."""
+    return np.asarray(session.run([ACTION], {OBSERVATION: rows})[0])
 
 
 def _first_line(error: Exception) -> str:

@@ -98,6 +98,7 @@ class Physics:
         return PhysicsFrame(
             torque=self.torque,
             gear_load=self.torque - rotor,
+            velocity=self._velocity,
             saturated=np.abs(drive) >= self._saturation,
             floor_force=length[:, :-2],
             head_speed=length[:, -2],

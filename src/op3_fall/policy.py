@@ -9,13 +9,14 @@ import numpy as np
 
 from op3_fall import records
 from op3_fall.action import deployable
-from op3_fall.errors import BadInputError
+from op3_fall.errors import BadInputError, check_choice
 from op3_fall.policy_spec import PolicySpec
 from op3_fall.signals import FallEstimate, JointCommand, SensorReading
 
-__all__ = ["Contract", "GoldenSample"]
+__all__ = ["PRECISIONS", "Contract", "GoldenSample"]
 
 VERSION = 1
+PRECISIONS = ("float32", "int8")
 _WIDTHS = {
     "position": (20,), "velocity": (20,), "effort": (20,), "p_gain": (20,), "d_gain": (20,),
     "goal_pwm": (20,), "angular_velocity": (3,), "linear_acceleration": (3,), "gravity": (3,),
@@ -64,6 +65,8 @@ class Contract(PolicySpec):
     golden: GoldenSample
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where it comes from: commit, seed, config hash, evaluation; any JSON values."""
+    precision: str = PRECISIONS[0]
+    """What the network computes with, in `PRECISIONS`."""
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -74,6 +77,7 @@ class Contract(PolicySpec):
         """
         _check_version(self.version)
         super().__post_init__()
+        check_choice("precision", self.precision, PRECISIONS, remedy="export it again")
         if not deployable(self.action):
             raise BadInputError(
                 "act_joint gives velocities or torques; allowed are goal angles, all that the "

@@ -5,6 +5,7 @@ With it, under one name, what tells whether any may leave: `SensorGuard` and `ES
 """
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,18 +73,22 @@ class TargetGuard:
         """
         if self._safe is None:
             return self.start(measured), ()
-        last = self._safe
-        wanted = np.asarray(target, dtype=float)
-        finite = np.isfinite(wanted)
-        refused = ~finite.all(axis=-1, keepdims=True)
-        wanted = np.where(refused, last, wanted)
-        excess = np.abs(wanted - np.clip(wanted, robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD))
-        clamped = np.where(
-            refused, last, np.clip(wanted, robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)
-        )
+        last, wanted = self._safe, np.asarray(target, dtype=float)
+        clamped = _limited(wanted, robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)
+        notes: tuple[str, ...] = ()
+        if not (clamped == wanted).all():
+            finite = np.isfinite(wanted)
+            refused = ~finite.all(axis=-1, keepdims=True)
+            notes = _target_notes(finite, np.where(refused, 0.0, np.abs(wanted - clamped)))
+            clamped = np.where(refused, last, clamped)
         step = self._config.max_target_speed_rad_s * _usable_dt(dt_s)
-        self._safe = last + np.clip(clamped - last, -step, step)
-        return self._safe.copy(), _target_notes(finite, excess * ~refused)
+        self._safe = last + _limited(clamped - last, -step, step)
+        return self._safe.copy(), notes
+
+
+def _limited(values: Array, low: ArrayLike, high: ArrayLike) -> Array:
+    # Not np.clip: it costs three times as much on 20 numbers.
+    return np.minimum(np.maximum(values, low), high)
 
 
 def _usable_dt(dt_s: float) -> float:
@@ -115,17 +120,31 @@ def guard_gains(
         held: the registers that were let through last.
         lowest_p: P below which a joint no longer holds its own link.
     """
-    values = [np.asarray(register, dtype=float) for register in wanted]
-    if not all(np.isfinite(register).all() for register in values):
+    values = np.array(wanted, dtype=float)
+    low, high = _register_ends(lowest_p, values.ndim)
+    outside = ~((values >= low) & (values <= high))
+    if not outside.any():
+        return Registers(*np.rint(values).astype(np.int64)), ()
+    if not np.isfinite(values).all():
         note = "gain is not finite; allowed are finite registers; the last gains are held"
         return held, (note,)
-    safe, notes = [], []
-    for name, register in zip(Registers._fields, values, strict=True):
-        low = lowest_p if name == "position_p_gain" else 0
-        high = robot.Servo.MAX_PWM if name == "goal_pwm" else robot.Servo.MAX_GAIN
-        inside = np.clip(np.rint(register), low, high).astype(np.int64)
-        wrong = register[(register < low) | (register > high)]
-        if wrong.size:
-            notes.append(f"{name} is {wrong[0]:g}; allowed is {low} to {high}; it was clamped")
-        safe.append(inside)
-    return Registers(*safe), tuple(notes)
+    notes = tuple(
+        f"{name} is {register[wrong][0]:g}; allowed is {least:.0f} to {most:.0f}; it was clamped"
+        for name, register, wrong, least, most in zip(
+            Registers._fields, values, outside, low.ravel(), high.ravel(), strict=True
+        )
+        if wrong.any()
+    )
+    return Registers(*_limited(np.rint(values), low, high).astype(np.int64)), notes
+
+
+@cache
+def _register_ends(lowest_p: int, ndim: int) -> tuple[Array, Array]:
+    """Least and most of each register, (4, 1, ...)."""
+    low = [lowest_p if name == "position_p_gain" else 0 for name in Registers._fields]
+    high = [
+        robot.Servo.MAX_PWM if name == "goal_pwm" else robot.Servo.MAX_GAIN
+        for name in Registers._fields
+    ]
+    shape = (-1,) + (1,) * (ndim - 1)
+    return np.array(low, dtype=float).reshape(shape), np.array(high, dtype=float).reshape(shape)

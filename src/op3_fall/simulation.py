@@ -223,7 +223,8 @@ class Simulation(GroundTruth):
         for _ in range(steps):
             time_s: Array = self._substep.astype(float) * self.dt_s
             frame = self.physics.step(time_s, self._measured.diverged)
-            self._measured.add(frame, self._cycle_peak.add(frame), time_s, self.dt_s)
+            self._cycle_peak.add(frame)
+            self._measured.add(frame, time_s, self.dt_s)
             self._substep += 1
             self._total += 1
             self._sensing.step()

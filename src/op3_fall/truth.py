@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 
 from op3_fall import robot
 
-__all__ = ["Measurement", "Peaks", "PhysicsFrame"]
+__all__ = ["Measurement", "Peaks", "PhysicsFrame", "over_joints"]
 
 Array = NDArray[np.float64]
 _PARTS = len(robot.PARTS)
 _JOINTS = robot.NUM_JOINTS
+
+
+def over_joints(values: Array) -> Array:
+    """Sum of (n, 20) over the joints, (n,).
+
+    Joint after joint: ndarray.sum takes another order for one simulation than for many.
+    """
+    return sum(values.T, start=np.zeros(len(values)))
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,8 @@ class PhysicsFrame:
     """Torque that the motor currents make, N m, (n, 20)."""
     gear_load: Array
     """Torque through the gear trains, N m, (n, 20)."""
+    velocity: Array
+    """Of the joints, rad/s, (n, 20)."""
     saturated: NDArray[np.bool_]
     """The drive is at its duty cap, (n, 20)."""
     floor_force: Array
@@ -76,17 +86,14 @@ class Peaks:
         for f in fields(self):
             getattr(self, f.name)[rows] = 0.0
 
-    def add(self, frame: PhysicsFrame) -> Array:
-        """Take one physics step in; returns its torque load, N m, (n,)."""
+    def add(self, frame: PhysicsFrame) -> None:
+        """Take one physics step in."""
         torque = np.abs(frame.torque)
-        # Joint after joint: ndarray.sum takes another order for one simulation than for many.
-        load = sum(torque.T, start=np.zeros(len(torque)))
         np.maximum(self.torque, torque, out=self.torque)
-        np.maximum(self.torque_load, load, out=self.torque_load)
+        np.maximum(self.torque_load, over_joints(torque), out=self.torque_load)
         np.maximum(self.gear_load, np.abs(frame.gear_load), out=self.gear_load)
         np.maximum(self.floor_force, frame.floor_force, out=self.floor_force)
         np.maximum(self.head_acceleration, frame.head_acceleration, out=self.head_acceleration)
-        return load
 
 
 _FEET = [robot.PARTS.index(p) for p in ("l_foot", "r_foot")]
@@ -108,7 +115,10 @@ class Measurement:
     impact_peak: Peaks
     """Largest values from the driver cycle of the impact on."""
     impact_impulse: Array
-    """Integral of the torque load over time from the impact on, N m s, (n,)."""
+    """Integral of |motor torque| over time from the impact on, N m s, (n, 20)."""
+    impact_energy: Array
+    """Work that the fall does on each servo from the impact on: integral of the power with which
+    its motor brakes, -torque * velocity where that is positive, J, (n, 20)."""
     impact_saturated_s: Array
     """Time that at least one drive spent at its duty cap from the impact on, s, (n,)."""
     first_contact_s: Array
@@ -127,9 +137,10 @@ class Measurement:
     @classmethod
     def start(cls, n: int) -> Self:
         """Nothing measured yet."""
+        impulse, energy = (np.zeros((n, _JOINTS), order="F") for _ in range(2))
         return cls(
             time_s=np.zeros(n), peak=Peaks.zeros(n), impact_peak=Peaks.zeros(n),
-            impact_impulse=np.zeros(n), impact_saturated_s=np.zeros(n),
+            impact_impulse=impulse, impact_energy=energy, impact_saturated_s=np.zeros(n),
             first_contact_s=np.full((n, _PARTS), np.nan), head_contact_speed=np.full(n, np.nan),
             com=np.zeros((n, 3)), head_speed=np.zeros(n), hit=np.zeros(n, dtype=bool),
             diverged=np.zeros(n, dtype=bool),
@@ -160,7 +171,17 @@ class Measurement:
         }
         return type(self)(**copies)
 
-    def add(self, frame: PhysicsFrame, load: Array, time_s: Array, dt_s: float) -> None:
+    def assign(self, other: "Measurement", rows: NDArray[np.intp]) -> None:
+        """Take what `other` has at `rows`."""
+        for f in fields(self):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if isinstance(mine, Peaks):
+                mine.clear(rows)
+                mine.raise_to(theirs, rows)
+            else:
+                mine[rows] = theirs[rows]
+
+    def add(self, frame: PhysicsFrame, time_s: Array, dt_s: float) -> None:
         """Take in the step that began at `time_s` (n,); peaks come by `fold`."""
         touched = (frame.floor_force > 0) & np.isnan(self.first_contact_s)
         if touched.any():
@@ -170,7 +191,9 @@ class Measurement:
             self.head_contact_speed[head] = frame.head_speed[head]
             self.hit |= np.delete(touched, _FEET, axis=-1).any(axis=-1)
         since = self.hit * dt_s
-        self.impact_impulse += load * since
+        each = since[:, None]
+        self.impact_impulse += np.abs(frame.torque) * each
+        self.impact_energy += np.maximum(-frame.torque * frame.velocity, 0.0) * each
         self.impact_saturated_s += frame.saturated.any(axis=-1) * since
         self.head_speed[:] = frame.head_speed
         self.time_s[:] = time_s + dt_s

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Videos of two falls side by side, with captions and torque load."""
+"""Videos: two falls side by side, with captions and torque load, or any frames."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from op3_fall.errors import BadInputError, check_range
 from op3_fall.rendering import Painter, caption_font, frame_camera, picture_path
 
-__all__ = ["write_pair_video"]
+__all__ = ["Encoder", "write_pair_video"]
 
 Array = NDArray[np.float64]
 Picture = NDArray[np.uint8]
@@ -72,7 +72,7 @@ def write_pair_video(
     camera = frame_camera(model, *both, aspect=_PANEL[0] / _PANEL[1])
     shown = _frame_times(times, slow_motion, slow_window_s, fps)
     loads = None if loads_n_m is None else np.array(loads_n_m, dtype=float)
-    with Painter(model, *_PANEL) as painter, _Encoder(path, fps) as encoder:
+    with Painter(model, *_PANEL) as painter, Encoder(path, (_WIDTH, _HEIGHT), fps) as encoder:
         drawn, panels = -1, []
         for k, now in enumerate(shown):
             row = max(int(np.searchsorted(times, now + 1e-9, side="right")) - 1, 0)
@@ -135,28 +135,38 @@ def _draw_loads(frame: Image.Image, loads: Array, full: float) -> None:
                   anchor="ra")  # fmt: skip
 
 
-class _Encoder:
-    """Pipes frames to ffmpeg; the video takes its name only when it is complete."""
+class Encoder:
+    """Pipes frames to ffmpeg as H.264; a context manager.
 
-    def __init__(self, path: Path, fps: int) -> None:
+    The video takes its name only when it is complete.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: int) -> None:
+        """Frames of `size` (width, height), even numbers of pixels, `fps` a second."""
         self._path = path
         self._unfinished = path.with_name(f".{path.stem}.unfinished.mp4")
         # One thread and no tags: the bytes depend on the frames alone.
         self._command = [
             imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-f", "rawvideo", "-pix_fmt",
-            "rgb24", "-s", f"{_WIDTH}x{_HEIGHT}", "-r", str(fps), "-i", "-", "-an", "-c:v",
+            "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", str(fps), "-i", "-", "-an", "-c:v",
             "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-threads", "1", "-map_metadata",
             "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-movflags", "+faststart",
             str(self._unfinished),
         ]  # fmt: skip
 
     def __enter__(self) -> Self:
+        """Start ffmpeg."""
         self._ffmpeg = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stderr=subprocess.PIPE
         )
         return self
 
     def add(self, frame: Image.Image) -> None:
+        """Append a frame.
+
+        Raises:
+            BadInputError: the video cannot be written.
+        """
         assert self._ffmpeg.stdin is not None
         try:
             self._ffmpeg.stdin.write(frame.tobytes())
@@ -167,6 +177,11 @@ class _Encoder:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
+        """Finish the video, or remove what there is of it after an error.
+
+        Raises:
+            BadInputError: the video cannot be written.
+        """
         try:
             if kind is None:
                 said = self._ffmpeg.communicate()[1]

@@ -242,6 +242,8 @@ class FallBatch:
             action=self._takeover.codec.last_action,
             last_action=last_action,
             peak=peak,
+            worst=now.impact_peak,
+            last_worst=before.impact_peak,
             saturated_share=(now.impact_saturated_s - before.impact_saturated_s)
             / CONTROL_PERIOD_S,
             head_hit_speed=np.where(first_head, now.head_contact_speed, 0.0),

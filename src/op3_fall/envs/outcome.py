@@ -36,6 +36,10 @@ class Outcome:
     """Of the step before; zeros if there was none, (n, actions)."""
     peak: Peaks
     """Largest values of the driver cycles that ended in this step, (n, ...)."""
+    worst: Peaks
+    """Largest values since the first contact, (n, ...); zeros before it."""
+    last_worst: Peaks
+    """The same before this step, (n, ...)."""
     saturated_share: Array
     """Of this step, after the first contact, in which at least one drive was at its cap, (n,)."""
     head_hit_speed: Array

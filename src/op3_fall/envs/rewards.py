@@ -6,13 +6,14 @@ should ever get in one step, or in the one event that the term is about; what is
 down to minus `WORST`. Before the fall is noticed the actions take no effect, so nothing counts,
 and a robot whose physics broke down costs nothing more: its environment ends it.
 
-Blows (floor force, head acceleration, gear load, loss of speed) are squared. So lying on the floor
-costs next to nothing, one hard blow costs more than two of half its size, and the sum over an
-episode is close to that of its worst blow.
+Loads count by the rise of their largest value: nothing while they stay below it. So the sum over
+an episode is what its worst blow costs, however long it lasts and whatever follows. Blows (floor
+force, head acceleration, gear load) are squared, and so is the loss of speed: one hard one costs
+more than two of half its size.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,13 +22,15 @@ from numpy.typing import NDArray
 
 from op3_fall import robot
 from op3_fall.blocks import check_joints
+from op3_fall.damage import Tolerances
 from op3_fall.envs.outcome import Outcome
 from op3_fall.errors import check_choice
 from op3_fall.sensors import GRAVITY
 from op3_fall.settings import Settings, setting
+from op3_fall.truth import Peaks
 
 __all__ = [
-    "PART_TOLERANCE_N", "TOLERANCE_N", "RewardConfig", "RewardWeights", "action_rate",
+    "TOLERANCE_N", "RewardConfig", "RewardWeights", "action_rate",
     "fall_terms", "gear_load", "head_acceleration", "head_impact", "impact_power", "joint_limits",
     "part_impact", "pose", "roll_terms", "saturation", "torque_load", "weighted",
 ]  # fmt: skip
@@ -41,34 +44,19 @@ HEAD_SPEED_M_S = math.sqrt(2 * GRAVITY * 0.47)
 2.8 to 3.1 m/s in simulation."""
 POSE_ERROR_RAD = 1.0
 """Hanging arms are at 0.69 rad from the protective pose on the mean."""
-TORQUE_LOAD_N_M = robot.NUM_JOINTS * robot.Servo().stall_torque_n_m
-"""Every servo stalls: 82 N m. Stiff falls peak at 13 N m."""
+TORQUE_LOAD_N_M = 14.0
+"""Where falls into a stiff scripted pose peak on the mean (`op3-fall evaluate`)."""
 LIMIT_MARGIN_RAD = math.radians(5)
 """How near its limit an angle or goal begins to cost."""
-HEAD_ACCELERATION = 100 * GRAVITY
-"""m/s^2, what a stiff fall onto the arms gives the head; onto torso or back it is 150 g."""
-GEAR_LOAD_N_M = 10 * robot.Servo().stall_torque_n_m
-"""No source says what the XM430's metal gears take; stiff falls to the front load them with 31 to
-35 N m, to the side with 60."""
+_TOLERANCES = Tolerances()
+HEAD_ACCELERATION = _TOLERANCES.head_acceleration_g * GRAVITY
+"""Specific force at the head that costs 1, m/s^2."""
+GEAR_LOAD_N_M = _TOLERANCES.gear_load_n_m
+"""Torque through a gear train that costs 1, N m."""
+TOLERANCE_N = _TOLERANCES.floor_force_n
+"""Floor force on each part of `robot.PARTS` that costs 1, N, (14,)."""
 FALL_ENERGY_J_KG = GRAVITY * 0.25
 """What the centre of mass of a standing OP3 has to lose, for each kg."""
-
-_STRUCTURE_N, _SERVOS_N = 1500.0, 1000.0
-_PART_MASS_KG = {"head": 0.148, "torso": 1.349}
-PART_TOLERANCE_N = {
-    part: _PART_MASS_KG[part] * HEAD_ACCELERATION if part in _PART_MASS_KG
-    else _STRUCTURE_N if part.endswith(("forearm", "shank", "foot"))
-    else _SERVOS_N
-    for part in robot.PARTS
-}  # fmt: skip
-"""Floor force on a part that costs 1, N. No source gives what an OP3 takes: these are judgements.
-
-Hands, shins and feet are frames with nothing in them, and what a blow does to the gears behind is
-another term: half again the 1 kN that each hand takes in a stiff fall onto both. Upper arms, hips
-and thighs land on the servos' cases: 1 kN. Head and torso carry camera, computer and battery:
-100 g on the part's own mass, 145 N and 1.3 kN.
-"""
-TOLERANCE_N = np.array([PART_TOLERANCE_N[part] for part in robot.PARTS])
 
 
 def head_impact(outcome: Outcome) -> Array:
@@ -83,8 +71,11 @@ def pose(outcome: Outcome, goal: Array, joints: NDArray[np.intp]) -> Array:
 
 
 def torque_load(outcome: Outcome) -> Array:
-    """Largest torque load of the step, from the first contact on."""
-    return _penalty(outcome, outcome.peak.torque_load / TORQUE_LOAD_N_M, outcome.hit)
+    """Rise of the largest torque load since the first contact.
+
+    Not squared: who explores loads the servos fourfold, which would drown everything else.
+    """
+    return _penalty(outcome, _rise(outcome, lambda of: of.torque_load / TORQUE_LOAD_N_M, 1))
 
 
 def saturation(outcome: Outcome) -> Array:
@@ -107,22 +98,22 @@ def joint_limits(outcome: Outcome) -> Array:
 
 
 def part_impact(outcome: Outcome) -> Array:
-    """Largest floor force, compared with what that part takes, from the first contact on."""
-    worst = (outcome.peak.floor_force / TOLERANCE_N).max(axis=-1)
-    return _penalty(outcome, worst**2, outcome.hit)
+    """Floor force since the first contact, compared with what that part takes."""
+    worst = _rise(outcome, lambda of: (of.floor_force / TOLERANCE_N).max(axis=-1), 2)
+    return _penalty(outcome, worst)
 
 
 def head_acceleration(outcome: Outcome) -> Array:
-    """Largest specific force at the head, from the first contact on."""
+    """Specific force at the head since the first contact."""
     return _penalty(
-        outcome, (outcome.peak.head_acceleration / HEAD_ACCELERATION) ** 2, outcome.hit
+        outcome, _rise(outcome, lambda of: of.head_acceleration / HEAD_ACCELERATION, 2)
     )
 
 
 def gear_load(outcome: Outcome) -> Array:
-    """Largest torque through any gear train, from the first contact on."""
-    worst = outcome.peak.gear_load.max(axis=-1)
-    return _penalty(outcome, (worst / GEAR_LOAD_N_M) ** 2, outcome.hit)
+    """Torque through any gear train since the first contact."""
+    worst = _rise(outcome, lambda of: of.gear_load.max(axis=-1) / GEAR_LOAD_N_M, 2)
+    return _penalty(outcome, worst)
 
 
 def impact_power(outcome: Outcome) -> Array:
@@ -132,6 +123,12 @@ def impact_power(outcome: Outcome) -> Array:
     """
     lost_j_kg = (outcome.last_com_speed**2 - outcome.com_speed**2) / 2
     return _penalty(outcome, (np.maximum(lost_j_kg, 0) / FALL_ENERGY_J_KG) ** 2, outcome.hit)
+
+
+def _rise(outcome: Outcome, share: Callable[[Peaks], Array], power: int) -> Array:
+    """By how much the step raised the power of a share."""
+    rise: Array = share(outcome.worst) ** power - share(outcome.last_worst) ** power
+    return rise
 
 
 def _penalty(outcome: Outcome, badness: Array, when: NDArray[np.bool_] | bool = True) -> Array:
@@ -161,8 +158,8 @@ class RewardWeights(Settings):
     """Speed of the head at its first contact."""
     pose: float = setting(0.1, 0.0, 100.0)
     """Distance to the protective pose before the first contact."""
-    torque_load: float = setting(0.3, 0.0, 100.0)
-    """Torque load after it."""
+    torque_load: float = setting(1.0, 0.0, 100.0)
+    """Largest torque load after it."""
     saturation: float = setting(0.02, 0.0, 100.0)
     """Time that a drive is at its cap after it."""
     action_rate: float = setting(0.1, 0.0, 100.0)
@@ -171,7 +168,7 @@ class RewardWeights(Settings):
     """Joints or goals near their limits."""
     part_impact: float = setting(1.0, 0.0, 100.0)
     """Blow of the floor on a part, compared with what it takes."""
-    head_acceleration: float = setting(1.0, 0.0, 100.0)
+    head_acceleration: float = setting(2.0, 0.0, 100.0)
     """Jerk on the head."""
     gear_load: float = setting(1.0, 0.0, 100.0)
     """Torque through the gears."""

@@ -52,7 +52,12 @@ class RslRlEnv(VecEnv):
         self.device = torch.device("cpu")
         self.cfg = {"task": type(env.task).__name__, "num_envs": env.num_envs}
         self._returns: dict[str, NDArray[np.float64]] = {}
-        self._observations = self.groups(env.reset(seed=seed)[0])
+        self._take(*env.reset(seed=seed))
+
+    def _take(self, vector: NDArray[np.float32], info: dict[str, Any]) -> None:
+        self.acting = torch.from_numpy(info["acting"])
+        """Whose next action takes effect, (num_envs,)."""
+        self._observations = self.groups(vector)
 
     @property
     def episode_length_buf(self) -> torch.Tensor:
@@ -85,14 +90,14 @@ class RslRlEnv(VecEnv):
         Returns:
             Observations, rewards (num_envs,), whether episodes ended (num_envs,), and extras:
             `time_outs` (num_envs,) of those that ended by their length alone, and, where some
-            ended, `log` with one value for each of those.
+            ended, `log` with one value for each of those that was drawn from the curriculum.
 
         Raises:
             BadInputError: actions of another shape or not finite.
         """
         vector, rewards, terminated, truncated, info = self.env.step(actions.numpy(force=True))
         done = terminated | truncated
-        self._observations = self.groups(vector)
+        self._take(vector, info)
         extras: dict[str, Any] = {"time_outs": torch.from_numpy(truncated & ~terminated)}
         self._sum_terms(info, done)
         if done.any():
@@ -114,11 +119,14 @@ class RslRlEnv(VecEnv):
         Reward terms are sums over the episode. Metrics leave out who did not fall.
         """
         log: dict[str, Any] = {"Curriculum/phase": self.env.task.curriculum.phase_id}
+        counts = done & (final["curriculum_phase"] >= 0)
         for name, total in self._returns.items():
-            log[f"Reward/{name}"] = torch.from_numpy(total[done])
+            log[f"Reward/{name}"] = torch.from_numpy(total[counts])
             total[done] = 0.0
         for name, value in _values(final["metrics"]):
-            log[f"Metrics/{name}"] = torch.from_numpy(value[final["metrics"][f"_{name}"]])
+            log[f"Metrics/{name}"] = torch.from_numpy(value[counts & final["metrics"][f"_{name}"]])
+        for name in ("success", "diverged"):
+            log[f"Episode/{name}"] = torch.from_numpy(final[name][counts]).float()
         return log
 
 

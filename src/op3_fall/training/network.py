@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actor and critic as rsl_rl has them, and what mirrors their observations and actions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rsl_rl.algorithms import PPO
+from rsl_rl.models import MLPModel
+from tensordict import TensorDict
+
+from op3_fall.envs import Op3FallControlEnv
+from op3_fall.training import privileged
+from op3_fall.training.config import TrainConfig
+from op3_fall.training.train_env import TrainEnv
+
+__all__ = ["GROUPS", "make_actor", "make_mirror", "make_ppo"]
+
+GROUPS = {"actor": ["policy"], "critic": ["policy", "privileged"]}
+"""What of `TrainEnv`'s observations each of them sees."""
+
+_FIRST_WEIGHTS = 0.01
+"""Of the actor's last layer, as a multiple of the usual ones."""
+Augment = Callable[..., tuple[TensorDict | None, torch.Tensor | None]]
+
+
+def make_ppo(env: TrainEnv, config: TrainConfig, device: str) -> PPO:
+    """The algorithm with new networks, from torch's random state."""
+    ppo, mirror = config.ppo, make_mirror(env.env.task, device)
+    symmetry = {"data_augmentation_func": mirror, "use_data_augmentation": True}
+    algorithm = {
+        "class_name": PPO,
+        "num_learning_epochs": ppo.epochs, "num_mini_batches": ppo.minibatches,
+        "clip_param": ppo.clip, "gamma": ppo.gamma, "lam": ppo.lam,
+        "value_loss_coef": ppo.value_loss, "use_clipped_value_loss": ppo.clip_value_loss,
+        "entropy_coef": ppo.entropy, "learning_rate": ppo.learning_rate,
+        "max_grad_norm": ppo.max_grad_norm, "schedule": ppo.schedule,
+        "desired_kl": ppo.desired_kl, "symmetry_cfg": symmetry if ppo.symmetry else None,
+    }  # fmt: skip
+    settings = {
+        "algorithm": algorithm, "actor": _actor(config), "critic": _network(config),
+        "obs_groups": dict(GROUPS), "num_steps_per_env": config.steps_per_env, "multi_gpu": None,
+    }  # fmt: skip
+    made = PPO.construct_algorithm(env.get_observations().to(device), env, settings, device)
+    _start_at_zero(made.actor)
+    return made
+
+
+def _start_at_zero(actor: MLPModel) -> None:
+    """Let the mean actions be about zero at first.
+
+    So the policy begins as its own mirror image, and mirrored steps are as likely as those that
+    were taken; otherwise PPO's ratios of the two are far from 1, and drown out everything else.
+    """
+    last = [layer for layer in actor.mlp if isinstance(layer, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.mul_(_FIRST_WEIGHTS)
+        last.bias.zero_()
+
+
+def make_actor(config: TrainConfig, task: Op3FallControlEnv) -> MLPModel:
+    """An actor for that task, to be filled from a checkpoint."""
+    spec = task.policy_spec
+    like = TensorDict({"policy": torch.zeros(1, spec.observation_length)}, batch_size=[1])
+    settings = {name: value for name, value in _actor(config).items() if name != "class_name"}
+    return MLPModel(like, GROUPS, "actor", spec.action_length, **settings)
+
+
+def _network(config: TrainConfig) -> dict[str, Any]:
+    network = config.network
+    return {
+        "class_name": MLPModel, "hidden_dims": list(network.hidden),
+        "activation": network.activation, "obs_normalization": True,
+    }  # fmt: skip
+
+
+def _actor(config: TrainConfig) -> dict[str, Any]:
+    distribution = {
+        "class_name": "GaussianDistribution", "init_std": config.network.init_std,
+        "std_type": "log",
+    }  # fmt: skip
+    return _network(config) | {"distribution_cfg": distribution}
+
+
+def make_mirror(task: Op3FallControlEnv, device: str) -> Augment:
+    """What rsl_rl calls for steps and their mirror images."""
+    of_policy, of_action = task.mirror
+    rules = {
+        name: (torch.as_tensor(index, device=device),
+               torch.as_tensor(sign, dtype=torch.float32, device=device))
+        for name, index, sign in (
+            ("policy", of_policy.index, of_policy.sign),
+            ("privileged", privileged.INDEX, privileged.SIGN),
+            ("action", of_action.index, of_action.sign),
+        )
+    }  # fmt: skip
+
+    def both(name: str, values: torch.Tensor) -> torch.Tensor:
+        index, sign = rules[name]
+        return torch.cat([values, sign * values[:, index]])
+
+    def augment(
+        env: Any, obs: TensorDict | None, actions: torch.Tensor | None
+    ) -> tuple[TensorDict | None, torch.Tensor | None]:
+        """Observations (2 n, ...) and actions (2 n, actions): n as given, then mirrored."""
+        if obs is not None:
+            groups = {name: both(name, obs[name]) for name in ("policy", "privileged")}
+            obs = TensorDict(groups, batch_size=[2 * obs.batch_size[0]])
+        return obs, None if actions is None else both("action", actions)
+
+    return augment
