@@ -17,6 +17,8 @@ data_files = [
     (f"share/{NAME}/models", files("models/*.xml")),
     (f"share/{NAME}/config", files("config/*")),
     (f"share/{NAME}/config/curriculum", files("config/curriculum/*")),
+    (f"share/{NAME}/config/train", files("config/train/*")),
+    (f"share/{NAME}/models/policies", files("models/policies/*")),
 ]
 
 setup(data_files=[(target, sources) for target, sources in data_files if sources])

@@ -55,7 +55,17 @@ def test_an_output_folder_that_cannot_be_one(
 
 
 @pytest.mark.parametrize(
-    "command", [["experiment"], ["sweep"], ["convergence"], ["bench", "sim"]], ids=" ".join
+    "command",
+    [
+        ["experiment"],
+        ["sweep"],
+        ["convergence"],
+        ["evaluate"],
+        ["play"],
+        ["bench", "sim"],
+        ["bench", "policy"],
+    ],
+    ids=" ".join,
 )
 def test_every_option_is_documented(
     command: list[str], capsys: pytest.CaptureFixture[str]

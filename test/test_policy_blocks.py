@@ -17,6 +17,7 @@ from op3_fall.action import ActionDecoder, Targets
 from op3_fall.blocks import Block, Term
 from op3_fall.errors import BadInputError
 from op3_fall.observation import FallAngle, ObservationBuilder, Observed
+from op3_fall.safety import SafetyConfig, TargetGuard
 from op3_fall.signals import FallEstimate, SensorReading
 
 Array = NDArray[np.float64]
@@ -200,24 +201,24 @@ DECODED: list[tuple[str, Block, float, int, float]] = [
     ("the joint's limit", action.act_joint(["l_el"], math.pi), 1.0, 0, ELBOW_HIGH),
     (
         "half the reach beyond the pose, wherever the joint is",
-        action.act_joint_residual(["l_el"], np.full(20, -0.4), 0.2),
+        action.act_joint_residual(["l_el"], np.full(20, -0.1), 0.2),
         0.5,
         0,
-        -0.3,
+        0.0,
     ),
     (
         "no correction is the pose",
-        action.act_joint_residual(["l_el"], np.full(20, -0.4)),
+        action.act_joint_residual(["l_el"], np.full(20, -0.1)),
         0.0,
         0,
-        -0.4,
+        -0.1,
     ),
     (
-        "a correction ends at the joint's limit",
+        "a corrected goal moves half a radian from the last one",
         action.act_joint_residual(["l_el"], np.full(20, 0.0), math.pi),
         1.0,
         0,
-        ELBOW_HIGH,
+        0.8,
     ),
     ("stiffness, lowest", action.act_kp(["l_el"]), -1.0, 1, 0.05),
     ("stiffness, middle", action.act_kp(["l_el"]), 0.0, 1, 0.525),
@@ -239,6 +240,18 @@ def test_actions_computed_by_hand(
     for k, (now, before) in enumerate(zip(targets, LAST, strict=True)):
         others = [i for i in range(20) if (k, i) != (target, EL)]
         np.testing.assert_array_equal(now[others], before[others])
+
+
+def test_a_corrected_goal_passes_the_safety_gate_and_ends_at_the_joints_limit() -> None:
+    decoder = ActionDecoder([action.act_joint_residual(robot.JOINTS, np.zeros(20), math.pi)])
+    guard = TargetGuard(SafetyConfig())
+    targets = LAST._replace(position=guard.start(MEASURED))
+    for _ in range(10):
+        targets = decoder.decode(np.ones(20), MEASURED, targets)
+        passed, notes = guard.step(targets.position, MEASURED, 0.02)
+        np.testing.assert_allclose(passed, targets.position, rtol=0, atol=1e-12)
+        assert notes == ()
+    np.testing.assert_array_equal(targets.position, robot.UPPER_LIMIT_RAD)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=18, max_size=18), st.integers(1, 30))

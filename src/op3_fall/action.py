@@ -39,6 +39,9 @@ DELTA_RAD = 0.3
 CORRECTION_RAD = 1.0
 """Default reach of `act_joint_residual`: from a straight leg to a knee bent by a right angle takes
 1.6 rad, and a correction need not be the whole of it."""
+CORRECTION_STEP_RAD = 0.5
+"""A corrected goal moves this far in a control step at most: 25 rad/s, which the safety gate lets
+through (`SafetyConfig.max_target_speed_rad_s`): on the robot the same comes out."""
 CONTROLS = ("position", "velocity", "torque")
 """What `act_joint` may act on; the OP3's driver takes positions only."""
 STEPS_THROUGH_RANGE = 10
@@ -90,6 +93,8 @@ def act_joint_residual(
     joint_names: Sequence[str], pose: ArrayLike, delta_rad: float = CORRECTION_RAD
 ) -> Block:
     """Goal angle = angle of a scripted pose + up to `delta_rad` either way, within the limits.
+
+    The goal moves there from the last one by up to `CORRECTION_STEP_RAD` in a control step.
 
     Args:
         joint_names: the joints.
@@ -190,6 +195,8 @@ class Targets(NamedTuple):
 
 
 _NO_LIMITS = (-np.inf, np.inf)
+_LARGEST_STEP = {"correction": CORRECTION_STEP_RAD}
+"""By quantity: how far a target may move in a control step; others as far as they like."""
 # Field of `Targets`, whether the value is added to what is there, and the limits of the result.
 _EFFECTS = {
     "delta": (0, True, (robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)),
@@ -213,13 +220,16 @@ class _Part(NamedTuple):
     joints: NDArray[np.intp]
     low: Array
     high: Array
+    step: float
+    """Largest change of the target."""
 
 
 def _part(term: Term, start: int) -> _Part:
     joints = np.array([robot.JOINT_INDEX[label] for label in term.labels])
     target, relative, limits = _EFFECTS[term.quantity]
     low, high = (np.broadcast_to(end, robot.NUM_JOINTS)[joints] for end in limits)
-    return _Part(target, relative, slice(start, start + len(joints)), joints, low, high)
+    step = _LARGEST_STEP.get(term.quantity, np.inf)
+    return _Part(target, relative, slice(start, start + len(joints)), joints, low, high, step)
 
 
 class ActionDecoder:
@@ -263,6 +273,9 @@ class ActionDecoder:
             value = values[..., part.values]
             if part.relative:
                 value = bases[part.target].take(part.joints, axis=-1) + value
+            if part.step < np.inf:
+                before = last[part.target].take(part.joints, axis=-1)
+                value = np.minimum(np.maximum(value, before - part.step), before + part.step)
             # Not np.clip: it costs three times as much on 20 numbers.
             targets[part.target][..., part.joints] = np.minimum(
                 np.maximum(value, part.low), part.high

@@ -73,7 +73,7 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy: `train arms | arms_legs | roll | --config FILE | --resume RUN` and options."""
+    """Train a policy: `train arms|arms_legs|roll`, `--config FILE` or `--resume RUN`, options."""
 
     argv: tuple[str, ...]
     """As typed after `train`, which has a parser of its own."""
