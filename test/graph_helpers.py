@@ -116,7 +116,8 @@ class Counts:
 class Caller:
     """What a person does with `ros2 param` and `ros2 lifecycle`."""
 
-    until, call = Graph.until, Graph.call
+    until, call, ready_client = Graph.until, Graph.call, Graph.ready_client
+    services = Graph.services
 
     def __init__(self, client: Node) -> None:
         self.client = client

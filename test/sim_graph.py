@@ -133,8 +133,7 @@ class Graph:
 
     def call(self, kind: type, name: str, *, while_waiting: Callable[[], Any] = lambda: None,
              **request: Any) -> Any:  # fmt: skip
-        client = self.client.create_client(kind, name)
-        self.until(client.service_is_ready)
+        client = self.ready_client(kind, name)
         # Ready says that the request will arrive; the way back may still be unmatched, and then
         # the answer is lost for good.
         for _ in range(10):
@@ -147,6 +146,25 @@ class Graph:
 
         self.until(answered)
         return future.result()
+
+    def ready_client(self, kind: type, name: str) -> Any:
+        """Of a service. Now and then DDS never matches one of them; then another one is made."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            client = self.client.create_client(kind, name)
+            try_until = time.monotonic() + 3.0
+            while time.monotonic() < try_until:
+                if client.service_is_ready():
+                    return client
+                self.executor.spin_once(timeout_sec=0.005)
+            self.client.destroy_client(client)
+        raise AssertionError(f"no client found {name}; there are {self.services(name)}")
+
+    def services(self, name: str) -> list[str]:
+        """Who has an end of a service, for the error text."""
+        ends = [(f"rq{name}Request", self.client.get_subscriptions_info_by_topic),
+                (f"rr{name}Reply", self.client.get_publishers_info_by_topic)]  # fmt: skip
+        return [f"{end.node_name} {topic}" for topic, ask in ends for end in ask(topic, True)]
 
     # Shorthands
 

@@ -147,8 +147,7 @@ class Watcher(Caller):
 
     def state(self, node: str) -> str:
         """Asks again: an answer is lost if the server has not found the client yet."""
-        client = self.client.create_client(GetState, f"/{node}/get_state")
-        self.until(client.service_is_ready)
+        client = self.ready_client(GetState, f"/{node}/get_state")
         futures: list[Any] = []
 
         def answered() -> bool:

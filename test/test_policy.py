@@ -253,7 +253,7 @@ def test_joints_without_an_action_stay_where_they_were_measured() -> None:
     assert command.p_gain[elbow] == 800 and command.d_gain[elbow] == robot.Servo().d_register(4.0)
 
 
-def test_corrections_start_from_the_pose_wherever_the_joints_are() -> None:
+def test_corrections_of_zero_end_in_the_pose_wherever_the_joints_are() -> None:
     """The contract carries the pose, exactly: it is the middle of the range."""
     seen = (*OBSERVATIONS[:-1], observation.last_action(RESIDUALS))
     before = contract(action=RESIDUALS, observation=seen)
@@ -261,8 +261,9 @@ def test_corrections_start_from_the_pose_wherever_the_joints_are() -> None:
     assert after.action == before.action == RESIDUALS
     codec, pose = PolicyCodec(after), robot.POSES["brace_front"]
     arms = [robot.JOINT_INDEX[name] for name in ARMS]
-    codec.reset(reading(seed=0))
-    command = codec.act(np.zeros(after.action_length), reading(seed=1))
+    command = codec.reset(reading(seed=0))
+    for _ in range(10):
+        command = codec.act(np.zeros(after.action_length), reading(seed=1))
     np.testing.assert_allclose(command.position[arms], pose[arms], rtol=0, atol=1e-15)
     half = np.concatenate([np.full(6, 0.25), np.zeros(12)])
     command = codec.act(half, reading(seed=2))
