@@ -16,7 +16,8 @@ from policy_samples import contract, layers, model, write
 
 from op3_fall import play, rendering
 from op3_fall.bench_policy import GOALS_US, bench_policy
-from op3_fall.errors import BadInputError, Op3FallError
+from op3_fall.cli import main
+from op3_fall.errors import BadInputError
 from op3_fall.model import load_model
 from op3_fall.play import Play, run_play
 from op3_fall.rendering import Painter
@@ -136,7 +137,17 @@ def test_the_benchmark_times_every_part(policy: Path, tmp_path: Path) -> None:
     assert summary["file"]["reached"] is True
 
 
-def test_the_benchmark_needs_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("op3_fall.bench_policy.SHIPPED", "models/policies/nobody.onnx")
-    with pytest.raises(Op3FallError, match=r"^models/policies/nobody.onnx is missing from this"):
-        bench_policy(tmp_path, seconds=0.1)
+def test_the_benchmark_needs_a_policy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "policy"])
+    assert stop.value.code == 2
+    capsys.readouterr()
+    nowhere, out = tmp_path / "nowhere.onnx", tmp_path / "out"
+    assert main(["bench", "policy", "--policy", str(nowhere), "--out", str(out)]) == 2
+    assert capsys.readouterr().err == (
+        f"op3-fall: '{nowhere}' cannot be read (No such file or directory); allowed is a policy "
+        "file; correct the path\n"
+    )
+    assert not list(tmp_path.iterdir())

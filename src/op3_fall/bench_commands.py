@@ -47,12 +47,12 @@ class BenchEnv:
 class BenchPolicy:
     """From reading to command under a policy: one robot, one thread."""
 
+    policy: Path
+    """ONNX file that op3-fall export wrote."""
     out: Path = Path("results/bench_policy")
     """Folder for summary.json."""
     seconds: float = 10.0
     """Time to spend, s."""
-    policy: Path | None = None
-    """ONNX file; the shipped policy of arms and legs if not given."""
 
 
 @dataclass(frozen=True)

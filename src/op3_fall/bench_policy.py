@@ -13,16 +13,14 @@ from op3_fall.detectors import Detectors
 from op3_fall.gain_writer import Registers
 from op3_fall.onnx_policy import OnnxPolicy
 from op3_fall.policy_codec import PolicyCodec
-from op3_fall.resources import resource
 from op3_fall.robot import Servo
 from op3_fall.safety import SafetyConfig, TargetGuard, guard_gains
 from op3_fall.scenarios import PushSpec, pushed_stand
 from op3_fall.signals import FallEstimate, JointCommand, SensorReading
 from op3_fall.simulation import CONTROL_PERIOD_S, Simulation
 
-__all__ = ["SHIPPED", "bench_policy"]
+__all__ = ["bench_policy"]
 
-SHIPPED = "models/policies/arms_legs.onnx"
 GOALS_US = {"whole step": 200.0, "network": 60.0, "safety gate": 20.0}
 """Of the 99th percentile. The whole step is observation, network, command and gate."""
 LARGEST_MB = 5.0
@@ -37,21 +35,21 @@ class _Moment(NamedTuple):
     fall: FallEstimate
 
 
-def bench_policy(out: Path, *, seconds: float, policy: Path | None = None) -> dict[str, Any]:
+def bench_policy(out: Path, *, seconds: float, policy: Path) -> dict[str, Any]:
     """Feed the readings of a fall, over and over for `seconds`; print a table.
 
     Args:
         out: folder for summary.json.
         seconds: time to spend, s.
-        policy: ONNX file; the shipped `arms_legs` if None.
+        policy: ONNX file.
 
     Raises:
         BadInputError: the folder cannot be written, or the file is no policy.
     """
-    out, path = results.open_folder(out), resource(SHIPPED) if policy is None else policy
-    network = OnnxPolicy.load(path)
+    network = OnnxPolicy.load(policy)
+    results.open_folder(out)
     took = _time(network, _fall(network.contract.sensor_profile), seconds)
-    size_mb = path.stat().st_size / 1e6
+    size_mb = policy.stat().st_size / 1e6
     figures = {
         part: {
             **{f"{name}_us": float(np.percentile(times, q)) for name, q in _PERCENTILES.items()},
@@ -60,10 +58,10 @@ def bench_policy(out: Path, *, seconds: float, policy: Path | None = None) -> di
         }
         for part, times in took.items()
     }  # fmt: skip
-    file = {"path": path, "size_mb": size_mb, "goal_mb": LARGEST_MB,
+    file = {"path": policy, "size_mb": size_mb, "goal_mb": LARGEST_MB,
             "reached": size_mb < LARGEST_MB}  # fmt: skip
     summary = {
-        **results.provenance({"seconds": seconds, "policy": path}, 0),
+        **results.provenance({"seconds": seconds, "policy": policy}, 0),
         "file": file, "parts": figures,
     }  # fmt: skip
     results.write_json(out / "summary.json", summary)

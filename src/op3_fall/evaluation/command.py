@@ -5,7 +5,6 @@ import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,7 +55,6 @@ def run_evaluate(
     Raises:
         BadInputError: whatever the settings name cannot be used.
     """
-    _check_gymnasium()
     # Gymnasium and matplotlib come with them, which other commands do without.
     from op3_fall.evaluation.evaluate import evaluate
     from op3_fall.evaluation.report import summarise
@@ -148,11 +146,3 @@ def _draw(args: Evaluate, plan: "Plan", cells: Any, summary: dict[str, Any]) -> 
         print(f"op3-fall: no film strip: {error}", file=sys.stderr)
     if args.video:
         film.write_video(args.out / "fall.mp4", model, falls)
-
-
-def _check_gymnasium() -> None:
-    if find_spec("gymnasium") is None:
-        raise BadInputError(
-            "gymnasium is not installed; the situations come from the environments; install it "
-            "with: pip install -e '.[train]'"
-        )
