@@ -60,6 +60,7 @@ def test_an_output_folder_that_cannot_be_one(
         ["experiment"],
         ["sweep"],
         ["convergence"],
+        ["search"],
         ["evaluate"],
         ["play"],
         ["bench", "sim"],

@@ -119,8 +119,10 @@ def test_a_symmetric_robot_falls_as_its_mirror_image_does(
     monkeypatch.setattr(IDS[id_], "load_model", symmetric)
     phase = shipped(id_)[which]
     twins = Twins(make(id_, phase, profile="ideal"), first_episodes(phase, 8), seed=1)
+    acted = np.zeros(16, dtype=bool)
     for _ in range(100):
         moment, seen, reward, angles = twins.step()
+        acted |= moment.info["acting"]
         flags = np.array([moment.terminated, *(moment.info[f] for f in ("acting", "impact"))])
         on = ~twins.over
         np.testing.assert_array_equal(flags[:, :8][:, on], flags[:, 8:][:, on])
@@ -129,7 +131,7 @@ def test_a_symmetric_robot_falls_as_its_mirror_image_does(
         # Observations are float32.
         assert seen[free].max(initial=0) < 1e-6 and seen[on].max(initial=0) < 1e-2
         assert reward[free].max(initial=0) < 1e-10 and reward[on].max(initial=0) < 1e-2
-    assert flags[1:].all(axis=0).mean() > 0.7, "the test is about falls"
+    assert (acted & flags[2]).mean() > 0.7, "the test is about falls"
 
 
 def test_the_shipped_robot_falls_nearly_as_its_mirror_image_does(id_: str) -> None:
@@ -193,7 +195,7 @@ def _falls(id_: str, n: int) -> dict[str, NDArray]:
         info = batch.step(action).info
         falling = info["acting"] & ~info["impact"]
         warned |= falling
-        side = np.where(falling, batch._fall.fall_angle, side)
+        side = np.where(falling, batch.fall.fall_angle, side)
     pushed = np.arctan2(-scenario.push_force[:, 1], scenario.push_force[:, 0])
     found = {
         "fell": info["impact"], "diverged": info["diverged"], "warned": warned,
@@ -232,10 +234,10 @@ def test_falls_that_the_arms_alone_are_to_meet_go_to_the_front(
 
 def test_exact_sensing_knows_from_the_start_where_down_is(id_: str) -> None:
     batch = begun(make(id_, profile="ideal"), first_episodes(Phase(), 16))
-    tilt = [batch._fall.tilt]
+    tilt = [batch.fall.tilt]
     for _ in range(20):
         batch.step(still(batch))
-        tilt.append(batch._fall.tilt)
+        tilt.append(batch.fall.tilt)
     assert np.max(tilt) < 0.1
 
 
@@ -354,7 +356,7 @@ def test_arms_that_brace_are_worth_more_than_arms_that_hang() -> None:
     reward, on = np.zeros(2 * n), np.ones(2 * n, dtype=bool)
     for _ in range(115):
         action = still(batch)
-        way = goal - batch._reading.position[:n, arms]
+        way = goal - batch.reading.position[:n, arms]
         action[:n, : len(arms)] = np.clip(way / DELTA_RAD, -1, 1)
         action[:n, len(arms) :] = 1.0  # at half their stiffness the arms give way
         moment = batch.step(action)

@@ -16,11 +16,12 @@ PURE = {
     "driver_events", "driver_goals", "driver_inbox", "driver_modules", "driver_ownership",
     "driver_packets", "episodes", "errors", "estop", "fall_detection", "gain_schedule",
     "gain_writer", "hand", "impact_detection", "imu_errors", "intervals", "kinematics",
-    "joint_errors", "known_rules", "latency", "metrics", "mirror", "motion_pages", "motions",
-    "noise", "observation", "onnx_scan", "operating_modes", "packages", "pacing", "policy",
-    "policy_codec", "policy_spec", "readings", "recipes", "records", "reflex",
-    "robot", "rotations", "rows", "safety", "safety_config", "scenarios", "sensor_guard",
-    "sensors", "servo", "servo_bank", "settings", "signals", "torque_log", "truth", "vectors",
+    "joint_errors", "known_rules", "latency", "metrics", "mirror", "motion_controller",
+    "motion_pages", "motions", "noise", "observation", "onnx_scan", "operating_modes", "packages",
+    "pacing", "policy", "policy_codec", "policy_spec", "protective", "readings", "recipes",
+    "records", "reflex", "robot", "rotations", "rows", "safety", "safety_config", "scenarios",
+    "sensor_guard", "sensors", "servo", "servo_bank", "settings", "signals", "torque_log",
+    "truth", "vectors",
 }  # fmt: skip
 SIMULATING = {
     "bench", "bench_detectors", "bracing", "convergence", "detection_runs", "detection_set",

@@ -1,5 +1,7 @@
 """The reflex of one robot: take over, first target measured, 50 Hz, hold, end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from signal_samples import fall_estimate, impact_estimate
@@ -11,6 +13,7 @@ from op3_fall.safety import SafetyConfig, TargetGuard
 from op3_fall.signals import JointCommand, SensorReading
 
 STAND, GOAL = robot.POSES["stand"], robot.POSES["protect_front"]
+WALK = robot.POSES["walkready"]  # away from all limits
 CYCLE_S = 0.008
 EPOCH_S = 1.8e9
 NO_IMPACT = impact_estimate()
@@ -96,6 +99,43 @@ def test_down_lingers_then_the_driver_holds() -> None:
     robot_.run(20, FallPhase.FALLING)
     cycles = [cycle for cycle, _ in robot_.run(500, FallPhase.DOWN)]
     assert 20 + 1.0 / CYCLE_S - 3 <= cycles[-1] <= 20 + 1.0 / CYCLE_S + 1
+
+
+class Restless(ScriptedPolicy):
+    """Its targets and gains differ from step to step; counts its steps."""
+
+    steps = 0
+
+    def step(self, *_: object) -> JointCommand:
+        self.steps += 1
+        held = JointCommand.hold(WALK + 0.01 * self.steps)
+        return replace(held, p_gain=held.p_gain - self.steps)
+
+
+def test_once_down_the_policy_is_not_asked_and_its_last_command_is_repeated() -> None:
+    policy = Restless(GOAL)
+    robot_ = Robot(policy, sets_gains=True)
+    last = robot_.run(20, FallPhase.FALLING, WALK)[-1][1]
+    asked = policy.steps
+    assert asked > 3
+    down = [move for _, move in robot_.run(100, FallPhase.DOWN, WALK)]
+    assert policy.steps == asked and len(down) == 40
+    for move in down:
+        np.testing.assert_array_equal(target(move), target(last))
+        assert move.gains is not None and move.gains is last.gains
+    again = robot_.run(20, FallPhase.FALLING, WALK)
+    assert policy.steps == asked + len(again)
+    np.testing.assert_array_equal(target(again[0][1]), WALK + 0.01 * (asked + 1))
+    assert not any(move.take_over for _, move in again), "it is the same fall"
+
+
+def test_a_robot_that_lies_when_the_joints_come_free_holds_its_pose() -> None:
+    policy = Restless(GOAL)
+    robot_ = Robot(policy, sets_gains=True)
+    robot_.run(20, FallPhase.FALLING, WALK, owned=False)
+    down = [move for _, move in robot_.run(60, FallPhase.DOWN, WALK + 0.1)]
+    assert policy.steps == 0 and len(down) > 10
+    assert all(np.array_equal(target(move), WALK + 0.1) for move in down)
 
 
 def test_a_second_fall_takes_over_again() -> None:

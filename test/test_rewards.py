@@ -37,7 +37,7 @@ def outcome(**given: ArrayLike) -> Outcome:
     at_goal, actions = np.tile(CONFIG.goal, (n, 1)), np.zeros((n, 6))
     none, zero = np.zeros(n, dtype=bool), np.zeros(n)
     values: dict[str, Any] = {
-        "acting": ~none, "hit": none, "at_rest": none, "diverged": none, "position": at_goal,
+        "fell": ~none, "hit": none, "at_rest": none, "diverged": none, "position": at_goal,
         "goal": at_goal, "action": actions, "last_action": actions, "saturated_share": zero,
         "head_hit_speed": zero, "com_speed": zero, "last_com_speed": zero,
         **{last + name: getattr(Peaks.zeros(n), name) for name in PEAKS for last in ("", "last_")},
@@ -52,7 +52,7 @@ def outcome(**given: ArrayLike) -> Outcome:
 def any_values(seed: int, n: int = 5) -> dict[str, NDArray[Any]]:
     """Fields of an outcome: from nothing to far beyond what a fall can do."""
     rng = np.random.default_rng(seed)
-    flags = {name: rng.uniform(size=n) < 0.7 for name in ("acting", "hit")}
+    flags = {name: rng.uniform(size=n) < 0.7 for name in ("fell", "hit")}
     size = 10.0 ** rng.uniform(-2, 5)
     values = flags | {
         "position": rng.uniform(-math.pi, math.pi, (n, 20)),
@@ -86,7 +86,7 @@ def test_every_term_is_a_bounded_penalty(seed: int) -> None:
 
 @given(SEEDS)
 def test_nothing_counts_before_the_fall_is_noticed(seed: int) -> None:
-    before = any_values(seed) | {"acting": np.zeros(5, dtype=bool)}
+    before = any_values(seed) | {"fell": np.zeros(5, dtype=bool)}
     for name, term in all_terms(outcome(**before)).items():
         np.testing.assert_array_equal(term, 0.0, name)
 

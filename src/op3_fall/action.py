@@ -36,9 +36,9 @@ Array = NDArray[np.float64]
 
 DELTA_RAD = 0.3
 """Default reach of `act_joint`: from 0.22 rad on the nominal P gain drives at full duty."""
-CORRECTION_RAD = 1.0
-"""Default reach of `act_joint_residual`: from a straight leg to a knee bent by a right angle takes
-1.6 rad, and a correction need not be the whole of it."""
+CORRECTION_RAD = 2.0
+"""Default reach of `act_joint_residual`: the motions in config/motions.yaml are up to 1.9 rad from
+`brace_front`."""
 CORRECTION_STEP_RAD = 0.5
 """A corrected goal moves this far in a control step at most: 25 rad/s, which the safety gate lets
 through (`SafetyConfig.max_target_speed_rad_s`): on the robot the same comes out."""

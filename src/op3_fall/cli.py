@@ -27,6 +27,7 @@ from op3_fall.ros_commands import (
     tell_ros,
 )
 from op3_fall.scenarios import PushSpec
+from op3_fall.search import Search
 from op3_fall.sweep import Grid
 from op3_fall.training.export_command import Export
 
@@ -180,6 +181,18 @@ def _train(args: Train) -> int:
     return run_train(parse_train(args.argv))
 
 
+def _search(args: Search) -> int:
+    check_packages("gymnasium")
+    from op3_fall.search import run_search
+
+    with _progress(f"{args.config.generations} generations") as progress:
+        first, last = run_search(args, progress)
+    print(f"cost of the mean motion: {first:.3f} at first, {last:.3f} at last (on other falls)")
+    print(f"Motions: {args.out}; imitate them: op3-fall train arms_legs --imitation.rounds 8 "
+          f"--imitation.motions {args.out}")  # fmt: skip
+    return 0
+
+
 def _evaluate(args: Evaluate) -> int:
     check_packages("gymnasium", "onnxruntime")
     from op3_fall.evaluation.command import run_evaluate
@@ -210,8 +223,8 @@ def _play(args: Play) -> int:
 
 _COMMANDS = {
     "experiment": Experiment, "sweep": Sweep, "detect": Detect, "plot": Plot,
-    "convergence": Convergence, "train": Train, "evaluate": Evaluate, "export": Export,
-    "play": Play,
+    "convergence": Convergence, "search": Search, "train": Train, "evaluate": Evaluate,
+    "export": Export, "play": Play,
 }  # fmt: skip
 _GROUPS = {
     "ros": (
@@ -222,7 +235,8 @@ _GROUPS = {
 }
 _RUN = {
     Experiment: _experiment, Sweep: _sweep, Detect: _detect, Plot: _plot,
-    Convergence: _convergence, Train: _train, Evaluate: _evaluate, Export: _export, Play: _play,
+    Convergence: _convergence, Search: _search, Train: _train, Evaluate: _evaluate,
+    Export: _export, Play: _play,
     **dict.fromkeys(BENCHES.values(), run_bench),
     RosSim: run_ros, RosRobot: run_ros, RosTell: tell_ros, RosSet: tell_ros,
 }  # fmt: skip

@@ -60,7 +60,8 @@ class ReflexConfig(Settings):
     control_period_s: float = setting(0.02, 0.008, 0.1, unit="s")
     """Time between two targets, s; the driver's cycle is 0.008 s."""
     linger_s: float = setting(1.0, 0.0, 3600.0, unit="s")
-    """Targets go on for this long once the robot is down, s; then the driver holds the last."""
+    """The last target is repeated for this long once the robot is down, s; then the driver holds
+    it."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class FallReflex:
         self._active = False
         self._moving = False
         self._down_since = np.inf
+        self._wanted: JointCommand | None = None
 
     @property
     def active(self) -> bool:
@@ -129,8 +131,10 @@ class FallReflex:
         if not (self._moving and owned):
             self._moving = owned
             self._guard.start(reading.position)
-            self.policy.reset(reading)
+            self._wanted = self.policy.reset(reading)
             return Move(take_over=begins, target=reading.position)
-        wanted = self.policy.step(reading, fall, impact)
+        # Who lies rests: what a policy does there it has not learned.
+        wanted = self._wanted if down and self._wanted else self.policy.step(reading, fall, impact)
+        self._wanted = wanted
         target, notes = self._guard.step(wanted.position, reading.position, since)
         return Move(target=target, gains=wanted if self._sets_gains else None, notes=notes)

@@ -88,9 +88,9 @@ class FallBatch:
         self._compute_reward = compute_reward
         self._detector_config = suited(detectors, spec.sensor_profile)
         self._detectors: Detectors
-        self._reading = self.simulation.reset(Scenario.standing(n))
-        self._takeover = Takeover(spec, self._reading)
-        self._fall: FallEstimate
+        self.reading = self.simulation.reset(Scenario.standing(n))
+        self._takeover = Takeover(spec, self.reading)
+        self.fall: FallEstimate
         self._impact: ImpactEstimate
         self._truth = self.simulation.measure()
         self._com, self._com_speed = self._truth.com, np.zeros(n)
@@ -119,16 +119,16 @@ class FallBatch:
             scenario = draw_scenario(self.curriculum.phase, self.seeds[rows], self.episodes[rows])
         scenario.check_length(len(rows))
         self._check_bumps(scenario)
-        self._reading = self.simulation.reset(scenario, rows, in_rhythm=True)
+        self.reading = self.simulation.reset(scenario, rows, in_rhythm=True)
         self._phase_ids[rows] = self.curriculum.phase_id if drawn else _NO_PHASE
         self.episodes[rows] += 1
         which = np.zeros(len(self), dtype=bool)
         which[rows] = True
         self._watch(rows)
-        self._takeover.reset(self._reading, rows, scenario.position)
+        self._takeover.reset(self.reading, rows, scenario.position)
         if not self._terms:  # info has their names from the first reset on
             idle = self._takeover.codec.last_action
-            outcome = self._outcome(self._takeover.acting, idle, Peaks.zeros(len(self)))
+            outcome = self._outcome(self._takeover.fell, idle, Peaks.zeros(len(self)))
             self._terms = reward_terms(self._compute_reward(outcome), outcome.diverged)
         self._terms = {name: np.where(which, 0.0, v) for name, v in self._terms.items()}
         self._truth = self.simulation.measure()
@@ -139,17 +139,17 @@ class FallBatch:
     def step(self, action: NDArray[np.floating[Any]]) -> Moment:
         """One control step of 20 ms with actions (n, actions), finite."""
         takeover = self._takeover
-        last_action, acting = takeover.codec.last_action, takeover.acting
-        command = takeover.decide(action, self._reading, self._fall)
+        last_action, fell = takeover.codec.last_action, takeover.fell
+        command = takeover.decide(action, self.reading, self.fall)
         if takeover.modes is not None:
             self.simulation.operate(takeover.modes)
-        self._reading = self.simulation.step(command)
+        self.reading = self.simulation.step(command)
         peak = self._peaks()
         for cycle in self.simulation.cycles:
-            self._fall, self._impact = self._detectors.step(cycle.reading)
-        outcome = self._outcome(acting, last_action, peak)
+            self.fall, self._impact = self._detectors.step(cycle.reading)
+        outcome = self._outcome(fell, last_action, peak)
         self._terms = reward_terms(self._compute_reward(outcome), outcome.diverged)
-        takeover.follow(self._reading, self._fall)
+        takeover.follow(self.reading, self.fall)
         return Moment(
             observation=self._observe(),
             reward=sum(self._terms.values(), start=np.zeros(len(self))),
@@ -182,16 +182,16 @@ class FallBatch:
 
     def _watch(self, rows: Rows) -> None:
         """New detectors for the robots at `rows` (k,), which stand at rest."""
-        reading = take(self._reading, rows)
+        reading = take(self.reading, rows)
         fresh = Detectors(reading, self.simulation.servo, self._detector_config)
         fall, impact = fresh.step(reading)
         if len(rows) == len(self):
-            self._detectors, self._fall, self._impact = fresh, fall, impact
+            self._detectors, self.fall, self._impact = fresh, fall, impact
         else:
             self._detectors.replace(rows, fresh)
             everyone = slice(None)
-            self._fall, self._impact = take(self._fall, everyone), take(self._impact, everyone)
-            assign(self._fall, rows, fall)
+            self.fall, self._impact = take(self.fall, everyone), take(self._impact, everyone)
+            assign(self.fall, rows, fall)
             assign(self._impact, rows, impact)
 
     def verdict(self, rows: Rows) -> Verdict:
@@ -214,7 +214,9 @@ class FallBatch:
 
     def _observe(self, which: Flags | None = None) -> NDArray[np.float32]:
         """What all see; `which` (n,) have not observed in this control step yet, all if None."""
-        seen = self._takeover.codec.observe(self._reading, self._fall, which)
+        watches = self._takeover.watches
+        which = watches if which is None else which & watches
+        seen = self._takeover.codec.observe(self.reading, self.fall, which)
         # A robot whose physics broke down may have readings that are no numbers.
         return np.nan_to_num(seen, nan=0.0) if self._truth.diverged.any() else seen
 
@@ -225,7 +227,7 @@ class FallBatch:
             peak.raise_to(cycle.peak)
         return peak
 
-    def _outcome(self, acting: Flags, last_action: Array, peak: Peaks) -> Outcome:
+    def _outcome(self, fell: Flags, last_action: Array, peak: Peaks) -> Outcome:
         before, now = self._truth, self.simulation.measure()
         first_head = np.isnan(before.head_contact_speed) & np.isfinite(now.head_contact_speed)
         com_speed = np.sqrt(((now.com - self._com) ** 2).sum(axis=-1)) / CONTROL_PERIOD_S
@@ -233,9 +235,9 @@ class FallBatch:
         self._truth = now
         position = self.simulation.true_joints
         return Outcome(
-            acting=acting,
+            fell=fell,
             hit=now.hit,
-            at_rest=acting & (self._fall.phase == FallPhase.DOWN) & self._impact.subsided,
+            at_rest=fell & (self.fall.phase == FallPhase.DOWN) & self._impact.subsided,
             diverged=now.diverged,
             position=position,
             goal=self._takeover.goals(position),

@@ -18,8 +18,8 @@ Flags = NDArray[np.bool_]
 class Outcome:
     """One control step of n robots; observations never see it."""
 
-    acting: Flags
-    """The fall has been noticed and the actions take effect, (n,)."""
+    fell: Flags
+    """The fall has been noticed: the actions take effect, or did until the robot lay, (n,)."""
     hit: Flags
     """A part other than the feet has touched the floor since the start, (n,)."""
     at_rest: Flags

@@ -132,7 +132,7 @@ def _rise(outcome: Outcome, share: Callable[[Peaks], Array], power: int) -> Arra
 
 
 def _penalty(outcome: Outcome, badness: Array, when: NDArray[np.bool_] | bool = True) -> Array:
-    counts = outcome.acting & ~outcome.diverged & when
+    counts = outcome.fell & ~outcome.diverged & when
     return np.where(counts, -np.minimum(badness, WORST), 0.0)
 
 

@@ -2,7 +2,8 @@
 """Who moves the joints: until the alarm the posture is held, then the policy takes over.
 
 As on the robot, it takes over at the measured pose: in the control step of the alarm the joints
-hold where they are, and the first action acts a control step later.
+hold where they are, and the first action acts a control step later. Once the robot lies its last
+command stays: what a policy does there it has not learned, and it may thrash about.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall import robot
+from op3_fall.fall_detection import FallPhase
 from op3_fall.operating_modes import OperatingMode
 from op3_fall.policy_codec import PolicyCodec
 from op3_fall.policy_spec import PolicySpec
@@ -33,6 +35,8 @@ class Takeover:
         self.codec = PolicyCodec(spec)
         self.acting: Flags = np.zeros(len(reading.time_s), dtype=bool)
         """Where the next action takes effect, (n,)."""
+        self.fell: Flags = self.acting
+        """From the control step after the alarm until the robot stands again, (n,)."""
         self._begins = self.acting
         self._posture = JointCommand.hold(reading.position)
         self._modes = _modes(spec)
@@ -45,13 +49,13 @@ class Takeover:
         which[rows] = True
         self.codec.reset(reading, which)
         assign(self._posture, rows, JointCommand.hold(position))
-        self.acting = self.acting & ~which
+        self.acting, self.fell = self.acting & ~which, self.fell & ~which
 
     def decide(
         self, action: NDArray[np.floating[Any]], reading: SensorReading, fall: FallEstimate
     ) -> JointCommand:
         """The command (n, 20) for actions (n, actions) after the latest reading and estimate."""
-        begins = self._begins = fall.falling & ~self.acting
+        begins = self._begins = fall.falling & ~self.fell & (fall.phase != FallPhase.DOWN)
         if begins.any():
             assign(self._posture, begins, JointCommand.hold(reading.position[begins]))
             self.codec.reset(reading, begins)
@@ -64,6 +68,11 @@ class Takeover:
             ))  # fmt: skip
         self.command = wanted
         return wanted
+
+    @property
+    def watches(self) -> Flags:
+        """Whose observations go on, (n,): those of all but who lies and rests, as on the robot."""
+        return self.acting | ~self.fell
 
     @property
     def modes(self) -> NDArray[np.int64] | None:
@@ -83,13 +92,20 @@ class Takeover:
     def follow(self, reading: SensorReading, fall: FallEstimate) -> None:
         """Whose turn is it after this control step?
 
-        Who fell and stands again holds its last goals until the next alarm.
+        Who lies holds the last command, gains included. Who fell and stands again holds its last
+        goals until the next alarm.
         """
-        fell, goals = self.acting | self._begins, self.goals(reading.position)
-        self.acting = fell & fall.falling
-        stands = fell & ~self.acting
+        fell, goals = self.fell | self._begins, self.goals(reading.position)
+        self.fell = fell & fall.falling
+        lies, stands = self.acting & (fall.phase == FallPhase.DOWN), fell & ~self.fell
+        if lies.any():
+            command = self.command
+            assign(self._posture, lies, JointCommand(
+                goals[lies], command.p_gain[lies], command.d_gain[lies], command.goal_pwm[lies]
+            ))  # fmt: skip
         if stands.any():
             assign(self._posture, stands, JointCommand.hold(goals[stands]))
+        self.acting = self.fell & (fall.phase != FallPhase.DOWN)
 
 
 def _modes(spec: PolicySpec) -> NDArray[np.int64]:

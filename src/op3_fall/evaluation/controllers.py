@@ -105,7 +105,7 @@ class _PolicyController:
             takeover.reset(reading, np.arange(len(self._position)), self._position)
         else:
             takeover.follow(reading, fall)
-        seen = takeover.codec.observe(reading, fall)
+        seen = takeover.codec.observe(reading, fall, takeover.watches)
         # A robot whose physics broke down may have readings that are no numbers.
         action = self._infer(np.nan_to_num(seen, nan=0.0))
         command = takeover.decide(action, reading, fall)

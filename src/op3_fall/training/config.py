@@ -21,7 +21,8 @@ from op3_fall.settings import Settings, choice, setting
 from op3_fall.simulation import CONTROL_PERIOD_S
 
 __all__ = [
-    "TASKS", "EvaluationConfig", "NetworkConfig", "PpoConfig", "TrainConfig", "default_config"
+    "TASKS", "EvaluationConfig", "ImitationConfig", "NetworkConfig", "PpoConfig", "TrainConfig",
+    "default_config",
 ]  # fmt: skip
 
 TASKS: dict[str, type[Op3FallControlVectorEnv]] = {
@@ -94,6 +95,25 @@ class PpoConfig(Settings):
 
 
 @dataclass(frozen=True)
+class ImitationConfig(Settings):
+    """What the actor imitates before it learns by itself."""
+
+    rounds: int = setting(0, 0, 1000)
+    """Rounds of falling and imitating; 0 for none."""
+    motions: str = ""
+    """YAML file of protective motions; empty for config/motions.yaml."""
+    epochs: int = setting(20, 1, 10_000)
+    """Passes over the steps of all rounds so far, in each round."""
+    critic_iterations: int = setting(10, 0, 10_000)
+    """Iterations after that in which only the critic learns."""
+
+    @property
+    def path(self) -> Path | None:
+        """Of the motions; None for those that are shipped."""
+        return Path(self.motions) if self.motions else None
+
+
+@dataclass(frozen=True)
 class EvaluationConfig(Settings):
     """Falls of the curriculum's last phase under the mean action, the same each time."""
 
@@ -151,6 +171,8 @@ class TrainConfig(Settings):
     """Actor and critic."""
     ppo: PpoConfig = field(default_factory=PpoConfig)
     """How they learn."""
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    """How it starts."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How well they do."""
 

@@ -14,7 +14,7 @@ import torch
 from op3_fall.errors import Op3FallError
 from op3_fall.training.acting_storage import ActingStorage
 from op3_fall.training.config import TrainConfig
-from op3_fall.training.network import make_ppo
+from op3_fall.training.network import make_mirror, make_ppo
 from op3_fall.training.stopwatch import Stopwatch
 from op3_fall.training.train_env import TrainEnv
 
@@ -58,6 +58,7 @@ class Learner:
         self.device, self._scale = device, config.ppo.reward_scale
         self.env = TrainEnv(config.make_envs(config.num_envs), config.seed)
         self.curriculum = self.env.env.task.curriculum
+        self._mirror = make_mirror(self.env.env.task, device) if config.ppo.symmetry else None
         self._physics = Stopwatch.on_physics(self.env.env.batch)
         with contextlib.redirect_stdout(io.StringIO()):  # rsl_rl prints its networks
             self.ppo = make_ppo(self.env, config, device)
@@ -132,6 +133,7 @@ class Learner:
             return {}
         storage.acting = acting
         storage.standardise_advantages()
+        storage.keep(self._mirror, self.ppo.actor)
         explained = self._explained_variance()
         losses = self.ppo.update()
         self._check(losses)

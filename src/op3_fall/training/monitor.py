@@ -57,6 +57,10 @@ class Monitor:
         """Since the training was started or resumed, min."""
         return (time.monotonic() - self._start) / 60
 
+    def tell(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(text, highlight=False, soft_wrap=True)
+
     def add_iteration(self, iteration: int, figures: Figures) -> None:
         """Tell about an iteration."""
         took_s = figures.collect_s + figures.learn_s
@@ -89,9 +93,8 @@ class Monitor:
             [[f"{row[name]:.6g}" if name in row else "" for name in header]
              for row in self.evaluations],
         )  # fmt: skip
-        self._bar.console.print(
+        self.tell(
             f"{iteration}: damage index {scores['damage_index']:.3f}, return "
             f"{scores['return']:.2f}, head contact {scores.get('head_contact_share', 0):.1%}, "
-            f"success {scores['success']:.0%}, phase {phase}, {self.minutes:.1f} min",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            f"success {scores['success']:.0%}, phase {phase}, {self.minutes:.1f} min"
+        )

@@ -26,8 +26,7 @@ Augment = Callable[..., tuple[TensorDict | None, torch.Tensor | None]]
 
 def make_ppo(env: TrainEnv, config: TrainConfig, device: str) -> PPO:
     """The algorithm with new networks, from torch's random state."""
-    ppo, mirror = config.ppo, make_mirror(env.env.task, device)
-    symmetry = {"data_augmentation_func": mirror, "use_data_augmentation": True}
+    ppo = config.ppo
     algorithm = {
         "class_name": PPO,
         "num_learning_epochs": ppo.epochs, "num_mini_batches": ppo.minibatches,
@@ -35,7 +34,7 @@ def make_ppo(env: TrainEnv, config: TrainConfig, device: str) -> PPO:
         "value_loss_coef": ppo.value_loss, "use_clipped_value_loss": ppo.clip_value_loss,
         "entropy_coef": ppo.entropy, "learning_rate": ppo.learning_rate,
         "max_grad_norm": ppo.max_grad_norm, "schedule": ppo.schedule,
-        "desired_kl": ppo.desired_kl, "symmetry_cfg": symmetry if ppo.symmetry else None,
+        "desired_kl": ppo.desired_kl,
     }  # fmt: skip
     settings = {
         "algorithm": algorithm, "actor": _actor(config), "critic": _network(config),
@@ -49,8 +48,7 @@ def make_ppo(env: TrainEnv, config: TrainConfig, device: str) -> PPO:
 def _start_at_zero(actor: MLPModel) -> None:
     """Let the mean actions be about zero at first.
 
-    So the policy begins as its own mirror image, and mirrored steps are as likely as those that
-    were taken; otherwise PPO's ratios of the two are far from 1, and drown out everything else.
+    So the policy begins as its own mirror image.
     """
     last = [layer for layer in actor.mlp if isinstance(layer, torch.nn.Linear)][-1]
     with torch.no_grad():
@@ -83,7 +81,7 @@ def _actor(config: TrainConfig) -> dict[str, Any]:
 
 
 def make_mirror(task: Op3FallControlEnv, device: str) -> Augment:
-    """What rsl_rl calls for steps and their mirror images."""
+    """What turns steps into steps and their mirror images, as rsl_rl has it."""
     of_policy, of_action = task.mirror
     rules = {
         name: (torch.as_tensor(index, device=device),
@@ -104,7 +102,7 @@ def make_mirror(task: Op3FallControlEnv, device: str) -> Augment:
     ) -> tuple[TensorDict | None, torch.Tensor | None]:
         """Observations (2 n, ...) and actions (2 n, actions): n as given, then mirrored."""
         if obs is not None:
-            groups = {name: both(name, obs[name]) for name in ("policy", "privileged")}
+            groups = {name: both(name, obs[name]) for name in GROUPS["critic"] if name in obs}
             obs = TensorDict(groups, batch_size=[2 * obs.batch_size[0]])
         return obs, None if actions is None else both("action", actions)
 

@@ -15,6 +15,7 @@ import torch
 
 from op3_fall.envs import Op3FallControlEnv
 from op3_fall.errors import BadInputError
+from op3_fall.protective_file import load_motions, motions_yaml
 from op3_fall.resources import resource
 from op3_fall.results import open_folder, provenance, write_json
 from op3_fall.training import checkpoints
@@ -24,7 +25,8 @@ from op3_fall.training.network import make_actor
 
 __all__ = ["Run"]
 
-_CONFIG, _CURRICULUM, _PROVENANCE = "config.yaml", "curriculum.yaml", "provenance.json"
+_CONFIG, _PROVENANCE = "config.yaml", "provenance.json"
+_CURRICULUM, _MOTIONS = "curriculum.yaml", "motions.yaml"
 _LIBRARIES = ("torch", "rsl-rl-lib", "gymnasium")
 
 
@@ -35,7 +37,7 @@ class Run:
     path: Path
     """The folder."""
     config: TrainConfig
-    """As it was resolved; its curriculum is the copy in the folder."""
+    """As it was resolved; its curriculum and its motions are the copies in the folder."""
     provenance: dict[str, Any]
     """Commit, versions, seed, command."""
 
@@ -53,10 +55,12 @@ class Run:
                 f"op3-fall train --resume {path}"
             )
         config.make_task().curriculum.set_phase(config.start_phase)  # before there is a folder
+        motions = motions_yaml(load_motions(config.imitation.path))
         open_folder(path)
         (path / "checkpoints").mkdir(exist_ok=True)
         shipped = f"config/curriculum/{TASKS[config.task].env_class.curriculum_file}"
         shutil.copyfile(config.curriculum or resource(shipped), path / _CURRICULUM)
+        (path / _MOTIONS).write_text(motions)
         write_json(path / _PROVENANCE, _provenance(config.seed, command))
         save_config(path / _CONFIG, config)
         return cls.load(path)
@@ -82,7 +86,9 @@ class Run:
                 f"provenance of run '{path}' cannot be read ({error}); allowed is what op3-fall "
                 "train wrote; restore the file"
             ) from error
-        return cls(path, replace(config, curriculum=str(path / _CURRICULUM)), told)
+        imitation = replace(config.imitation, motions=str(path / _MOTIONS))
+        config = replace(config, imitation=imitation, curriculum=str(path / _CURRICULUM))
+        return cls(path, config, told)
 
     @property
     def checkpoints(self) -> Path:

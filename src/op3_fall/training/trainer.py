@@ -13,6 +13,7 @@ from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.training import checkpoints
 from op3_fall.training.check_up import CheckUp
 from op3_fall.training.early_stop import EarlyStop
+from op3_fall.training.imitation import imitate
 from op3_fall.training.learner import Learner
 from op3_fall.training.monitor import Monitor
 from op3_fall.training.run_folder import Run
@@ -80,6 +81,8 @@ class _Trainer:
             try:
                 if path is None:
                     self.learner.warm_up()
+                    if self.config.imitation.rounds:
+                        imitate(self.learner, self.config.imitation, self.monitor.tell)
                     self._save()
                 reason = self._iterate()
             except KeyboardInterrupt:
