@@ -76,8 +76,8 @@ def generate_launch_description() -> LaunchDescription:
                 description="compliant: soft for the impact; stiff: nominal gains; soft: at once",
             ),
             DeclareLaunchArgument(
-                "policy", default_value="",
-                description="ONNX policy file; empty: the scripted protective pose",
+                "policy", default_value="arms_legs",
+                description="shipped policy by name, or an ONNX file; empty: the scripted pose",
             ),
             DeclareLaunchArgument(
                 "record", default_value="",

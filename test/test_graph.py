@@ -185,7 +185,7 @@ def running(*args: str, folder: Path, domain: int = DOMAIN) -> Iterator[Command]
         command.kill()
 
 
-SIM = ("op3_fall.cli", "ros", "sim")
+SIM = ("op3_fall.cli", "ros", "sim", "--policy", "")
 
 
 # A fall, from the push to the bag

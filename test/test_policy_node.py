@@ -22,6 +22,10 @@ from std_srvs.srv import Trigger
 
 from op3_fall import robot
 from op3_fall.nodes import conversions, topics
+from op3_fall.onnx_policy import OnnxPolicy
+from op3_fall.readings import JointOrder
+from op3_fall.safety import SafetyConfig, TargetGuard
+from op3_fall.signals import SensorReading
 
 GOAL = robot.POSES["protect_front"]
 PAGE_BRAKE = -2
@@ -190,6 +194,69 @@ def test_a_network_drives_joints_and_gains(tmp_path: Path) -> None:
         np.testing.assert_allclose(targets[-1][~arms], targets[1][~arms], atol=POSITION_COUNT)
 
 
+def test_its_commands_are_those_that_it_gives_offline(tmp_path: Path) -> None:
+    """The same readings and estimates, one after the other, without ROS."""
+    file = policy_file(tmp_path / "policy.onnx")
+    with standing("fall_detector", "gain_scheduler", "policy", gain_scheduler=ARMED,
+                  policy=ARMED | {"policy_file": str(file)}) as r:  # fmt: skip
+        r.fall()
+        r.step(60)
+        said = {
+            topic: {stamp(m): m for m in messages}
+            for topic, messages in (r.said | r.heard).items()
+            if topic != "/clock" and have_stamps(messages)
+        }
+    targets, requests = said[topics.SET_JOINT_STATES], said[topics.GAIN_REQUEST]
+    assert len(requests) > 15
+    first = max(time for time in targets if time < min(requests))  # holds the measured pose
+    policy, guard = OnnxPolicy.load(file), TargetGuard(SafetyConfig())
+    policy.reset(reading_at(said, first))
+    guard.start(reading_at(said, first).position)
+    before = first
+    for time in sorted(requests):
+        reading = reading_at(said, time)
+        command = policy.step(reading, conversions.fall_estimate(said[topics.FALL_STATE][time]))
+        target, _ = guard.step(command.position, reading.position, time - before)
+        np.testing.assert_allclose(targets[time].position, target, rtol=0, atol=1e-6)
+        for name in ("p_gain", "d_gain", "goal_pwm"):
+            np.testing.assert_array_equal(getattr(requests[time], name), getattr(command, name))
+        before = time
+
+
+def have_stamps(messages: list[Any]) -> bool:
+    return bool(messages) and hasattr(messages[0], "header")
+
+
+def reading_at(said: dict[str, dict[float, Any]], time: float) -> SensorReading:
+    """What the driver published at that time."""
+    joints = said[topics.PRESENT][time]
+    columns = JointOrder().columns(
+        list(joints.name), joints.position, joints.velocity, joints.effort
+    )
+    return conversions.sensor_reading(
+        conversions.time_of(joints.header), columns, said[topics.IMU][time]
+    )
+
+
+@pytest.mark.parametrize("profile", ["extended", "stock"])
+def test_the_shipped_policy_is_the_default_and_the_pose_stands_in(
+    profile: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Stock sensing has no effort, which the shipped policy sees."""
+    given = {"policy_file": "arms_legs", "profile": profile}
+    with standing("fall_detector", "policy", policy=ARMED | given, sim={"profile": profile}) as r:
+        log = capfd.readouterr().err
+        r.fall()
+        r.step(40)
+        asked = r.said[topics.GAIN_REQUEST]
+    if profile == "extended":
+        assert "policy: arms_legs" in log and len(asked) > 5
+    else:
+        assert "sensor_profile is extended in the policy and stock here" in log
+        assert "the scripted pose takes its place" in log and asked == []
+        np.testing.assert_allclose(r.goal, GOAL)
+
+
 def test_without_gain_actions_the_schedule_sets_the_gains(tmp_path: Path) -> None:
     given = {"action": ACTIONS[:1], "observation": contract().observation[:5]}
     file = policy_file(tmp_path / "policy.onnx", **given)
@@ -220,7 +287,8 @@ def test_a_file_that_does_not_fit_is_refused_and_the_node_lives(
         policy_file(file, voltage_v=14.0, control_period_s=0.05)
         text = "voltage_v"
     with standing("policy", policy={"use_sim_time": True, "autostart": "activate",
-                                    "policy_file": str(file)}) as r:  # fmt: skip
+                                    "policy_file": str(file),
+                                    "fallback": False}) as r:  # fmt: skip
         log = capfd.readouterr().err
         assert text in log
         if kind == "other contract":

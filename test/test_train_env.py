@@ -20,6 +20,7 @@ from op3_fall import robot
 from op3_fall.envs import CurriculumManager, Op3FallControlArmsLegsVector, Phase, Scenario
 from op3_fall.errors import Op3FallError
 from op3_fall.training import privileged
+from op3_fall.training.acting_storage import ActingStorage
 from op3_fall.training.config import TASKS, PpoConfig, TrainConfig
 from op3_fall.training.learner import Learner
 from op3_fall.training.network import make_actor, make_mirror
@@ -220,14 +221,22 @@ def test_warm_normalisers_know_the_spread_of_whole_falls(learner: Learner) -> No
     assert normaliser.std[names.index("phase/falling")] > 0.1
 
 
-def test_only_steps_in_which_the_policy_acts_are_learned_from(learner: Learner) -> None:
+def collected(learner: Learner) -> tuple[ActingStorage, torch.Tensor]:
+    """Steps of falls, and in which of them the policy acted."""
     learner.env.begin(0)
     storage, acting = learner.storage, learner._acting
+    acting[:] = False
     while not (0.3 < acting.float().mean() < 0.9):
         storage.clear()
         learner._collect()
     storage.acting = acting
     storage.standardise_advantages()
+    return storage, acting
+
+
+def test_only_steps_in_which_the_policy_acts_are_learned_from(learner: Learner) -> None:
+    storage, acting = collected(learner)
+    storage.keep(None, learner.ppo.actor)
     kept = storage.advantages[acting]
     assert kept.mean().item() == pytest.approx(0.0, abs=1e-5)
     assert kept.std(correction=0).item() == pytest.approx(1.0, abs=1e-3)
@@ -244,6 +253,30 @@ def test_only_steps_in_which_the_policy_acts_are_learned_from(learner: Learner) 
     assert mean.shape == std.shape == batches[0].actions.shape
     column = _column("acting")
     assert (critic[:, column] == 1).all(), "observation and action are of the same step"
+    storage.clear()
+
+
+def test_mirror_images_are_as_likely_as_the_actor_finds_them(learner: Learner) -> None:
+    """Also under an actor that is not symmetric: PPO's ratios begin at 1 for all steps."""
+    actor = learner.ppo.actor
+    last = [layer for layer in actor.mlp if isinstance(layer, torch.nn.Linear)][-1]
+    before = last.bias.detach().clone()
+    with torch.no_grad():
+        last.bias += torch.linspace(-0.5, 0.5, len(last.bias))
+    storage, acting = collected(learner)
+    storage.keep(make_mirror(learner.env.env.task, "cpu"), actor)
+    batch: Any = next(iter(storage.mini_batch_generator(1, num_epochs=1)))
+    assert len(batch.actions) == 2 * acting.sum()
+    actor(batch.observations, stochastic_output=True)
+    likely = actor.get_output_log_prob(batch.actions)
+    torch.testing.assert_close(likely, batch.old_actions_log_prob[:, 0], rtol=0, atol=1e-3)
+    mean, std = batch.old_distribution_params
+    torch.testing.assert_close(mean, actor.output_mean.detach(), rtol=0, atol=1e-5)
+    noise, n = storage._kept["actions"] - storage._old[0], int(acting.sum())
+    _, both = make_mirror(learner.env.env.task, "cpu")(None, None, noise[:n])
+    torch.testing.assert_close(noise[n:], both[n:], rtol=0, atol=1e-5)
+    with torch.no_grad():
+        last.bias.copy_(before)
     storage.clear()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from op3_fall.packages import check_packages
+from op3_fall.resources import policy_path
 from op3_fall.ros_commands import check_ros
 
 __all__ = ["BENCHES", "run_bench"]
@@ -47,8 +48,8 @@ class BenchEnv:
 class BenchPolicy:
     """From reading to command under a policy: one robot, one thread."""
 
-    policy: Path
-    """ONNX file that op3-fall export wrote."""
+    policy: Path = Path("arms_legs")
+    """A shipped policy (arms, arms_legs, roll), or an ONNX file."""
     out: Path = Path("results/bench_policy")
     """Folder for summary.json."""
     seconds: float = 10.0
@@ -107,7 +108,7 @@ def run_bench(args: Bench) -> int:
         check_packages("onnxruntime", "gymnasium")
         from op3_fall.bench_policy import bench_policy
 
-        bench_policy(args.out, seconds=args.seconds, policy=args.policy)
+        bench_policy(args.out, seconds=args.seconds, policy=policy_path(args.policy))
     elif isinstance(args, BenchTrain):
         check_packages("torch", "gymnasium", "rsl_rl")
         from op3_fall.training.bench_train import bench_train

@@ -11,6 +11,7 @@ import tyro
 from numpy.typing import NDArray
 
 from op3_fall.errors import BadInputError, check_choice, check_whole
+from op3_fall.resources import policy_path
 
 if TYPE_CHECKING:
     import mujoco
@@ -32,8 +33,8 @@ MOST_FALLS = 1000
 class Play:
     """Falls under a policy in MuJoCo's window, or as a video where there is no screen."""
 
-    policy: tyro.conf.Positional[Path]
-    """ONNX file of the policy."""
+    policy: tyro.conf.Positional[Path] = Path("arms_legs")
+    """A shipped policy (arms, arms_legs, roll), or an ONNX file."""
     falls: int = 3
     """Falls to show, one after the other."""
     scenario: str = "all"
@@ -119,7 +120,7 @@ def _simulate(args: Play) -> _Shown:
 
     check_choice("scenario", args.scenario, SCENARIOS, remedy="choose one of them")
     check_whole("seed", args.seed, 0, MAX_SEED)
-    policy, situation = OnnxPolicy.load(args.policy), SCENARIOS[args.scenario]
+    policy, situation = OnnxPolicy.load(policy_path(args.policy)), SCENARIOS[args.scenario]
     model = load_model(args.model, bumps=situation.phase.bumps)
     simulation = Simulation(args.falls, model=model, profile=policy.contract.sensor_profile)
     falls = run_falls(

@@ -3,9 +3,30 @@
 
 from pathlib import Path
 
-from op3_fall.errors import Op3FallError
+from op3_fall.errors import BadInputError, Op3FallError
 
-__all__ = ["resource"]
+__all__ = ["POLICIES", "policy_path", "resource"]
+
+POLICIES = ("arms", "arms_legs", "roll")
+"""Shipped, by name."""
+
+
+def policy_path(name: str | Path) -> Path:
+    """Path of a shipped policy, given by its name, or of any other file.
+
+    Raises:
+        BadInputError: a plain word that is no shipped policy, and no file either.
+        Op3FallError: the installation lacks the policy.
+    """
+    path = Path(name)
+    if str(path) in POLICIES:
+        return resource(f"models/policies/{path}.onnx")
+    if str(path).isidentifier() and not path.exists():
+        raise BadInputError(
+            f"policy is '{path}'; allowed are {', '.join(POLICIES)} and ONNX files; correct the "
+            "name or the path"
+        )
+    return path
 
 
 def resource(name: str) -> Path:

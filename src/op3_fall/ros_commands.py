@@ -13,7 +13,7 @@ import tyro
 from op3_fall.bringup import Process, environment, parameter_file, supervise
 from op3_fall.detector_file import SHIPPED, load_detector
 from op3_fall.errors import BadInputError, check_range
-from op3_fall.resources import resource
+from op3_fall.resources import policy_path, resource
 
 __all__ = ["RosRobot", "RosSet", "RosSim", "RosTell", "check_ros", "run_ros", "tell_ros"]
 
@@ -24,8 +24,8 @@ class _Common:
 
     mode: Literal["compliant", "stiff", "soft"] = "compliant"
     """compliant: soft for the impact; stiff: nominal gains; soft: the scales at once, to try."""
-    policy: str = ""
-    """ONNX policy file; empty: the scripted protective pose."""
+    policy: str = "arms_legs"
+    """Shipped policy by its name, or an ONNX file; empty: the scripted protective pose."""
     record: str = ""
     """Folder of the torque log (rosbag2, MCAP) to write; empty: none."""
     composed: bool = False
@@ -179,7 +179,8 @@ def check_ros() -> None:
 def _check(args: RosSim | RosRobot) -> None:
     """Refuse here what the nodes would refuse one by one."""
     check_ros()
-    for path, what in ((args.policy, "policy"), (args.params, "parameter file")):
+    policy = policy_path(args.policy) if args.policy else None
+    for path, what in ((policy, "policy"), (args.params, "parameter file")):
         if path and not Path(path).is_file():
             raise BadInputError(f"{what} '{path}' is no file; allowed is one; correct the path")
     load_detector(args.detector)

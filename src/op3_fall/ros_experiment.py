@@ -88,6 +88,6 @@ def _parameters(experiment: Experiment, k: int, bag: Path) -> dict[str, dict[str
         "sim": sim,
         "gain_scheduler": {"mode": MODES[k % 2], "voltage_v": voltage["voltage_v"], **compliance},
         "fall_detector": voltage,
-        "policy": voltage,
+        "policy": voltage | {"policy_file": ""},
         "recorder": {"path": str(bag)},
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from op3_fall import results
 from op3_fall.detector_file import load_detector
 from op3_fall.errors import BadInputError, check_choice, check_whole
+from op3_fall.resources import policy_path
 
 if TYPE_CHECKING:
     from op3_fall.evaluation.controllers import Make
@@ -24,7 +25,8 @@ class Evaluate:
     """The same falls under freeze, limp, scripted, scripted_compliant and a policy."""
 
     policy: Path | None = None
-    """ONNX file of a policy; without one the baselines alone are run."""
+    """ONNX file of a policy, or the name of a shipped one (arms, arms_legs, roll); without one the
+    baselines alone are run."""
     falls: int = 1000
     """Falls in each situation under each controller."""
     scenarios: tuple[str, ...] = ()
@@ -115,7 +117,7 @@ def _load_policy(path: Path, profile: str) -> "Make":
     from op3_fall.onnx_policy import OnnxPolicy
     from op3_fall.policy_spec import Installation
 
-    policy = OnnxPolicy.load(path, Installation(sensor_profile=profile))
+    policy = OnnxPolicy.load(policy_path(path), Installation(sensor_profile=profile))
     return policy_controller(policy.contract, policy.infer)
 
 
@@ -123,8 +125,8 @@ def _identity(policy: Path | None) -> dict[str, str]:
     """Which file it was."""
     if policy is None:
         return {}
-    digest = hashlib.sha256(policy.read_bytes()).hexdigest()
-    return {"file": str(policy), "sha256": digest}
+    path = policy_path(policy)
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _draw(args: Evaluate, plan: "Plan", cells: Any, summary: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.util import find_spec
 
 import numpy as np
 from robotis_controller_msgs.msg import JointCtrlModule
@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Int32, String
 
 from op3_fall import robot
+from op3_fall.errors import BadInputError, Op3FallError
 from op3_fall.gain_schedule import GainPhase, Scales
 from op3_fall.gain_writer import Registers
 from op3_fall.msg import JointGains
@@ -20,6 +21,7 @@ from op3_fall.nodes import conversions, topics
 from op3_fall.nodes.arming import ArmedNode
 from op3_fall.nodes.running import run_node
 from op3_fall.reflex import FallReflex, Move, Policy, ReflexConfig, ScriptedPolicy
+from op3_fall.resources import policy_path
 from op3_fall.safety import SafetyConfig, TargetGuard
 from op3_fall.settings import Settings, choice, setting
 from op3_fall.signals import FallEstimate, ImpactEstimate, JointCommand, SensorReading
@@ -34,8 +36,11 @@ _BRAKE = -2
 class PolicyConfig(Settings):
     """What decides on the targets."""
 
-    policy_file: str = ""
-    """ONNX policy; empty: the scripted protective pose."""
+    policy_file: str = "arms_legs"
+    """A shipped policy by its name (arms, arms_legs, roll), or an ONNX file; empty: the scripted
+    protective pose."""
+    fallback: bool = True
+    """The scripted pose where that policy cannot run, as with stock sensing; false: refuse."""
     pose: str = choice("protect_front", *robot.POSES)
     """Protective pose of the scripted policy."""
     profile: str = choice("extended", "extended", "stock", "ideal")
@@ -65,14 +70,32 @@ class PolicyNode(ArmedNode):
     def prepare(self) -> None:
         """Load the policy and check that it fits."""
         config = self.settings[PolicyConfig]
-        policy, sets_gains = _load(config, self.settings[ReflexConfig])
-        self.needs_imu = bool(config.policy_file)
+        scripted = ScriptedPolicy(robot.POSES[config.pose])
+        policy, name = self._network(config) or scripted, config.policy_file
+        self.needs_imu = policy is not scripted
         guard = TargetGuard(self.settings[SafetyConfig])
         self._reflex = FallReflex(
-            policy, guard, self.settings[ReflexConfig], sets_gains=sets_gains
+            policy, guard, self.settings[ReflexConfig], sets_gains=_sets_gains(policy)
         )
-        self.get_logger().info(f"policy: {config.policy_file or f'scripted pose {config.pose}'}")
+        told = name if self.needs_imu else f"scripted pose {config.pose}"
+        self.get_logger().info(f"policy: {told}")
         self._ask_modules()
+
+    def _network(self, config: PolicyConfig) -> Policy | None:
+        """The policy of a file; None for the scripted pose.
+
+        Raises:
+            Op3FallError: it cannot run here, and there shall be no fallback.
+        """
+        if not config.policy_file:
+            return None
+        try:
+            return _load(config, self.settings[ReflexConfig])
+        except Op3FallError as error:
+            if not config.fallback:
+                raise
+            self.get_logger().error(f"{error}; the scripted pose takes its place")
+            return None
 
     def parameters_changed(self) -> None:
         """Rhythm and limits act at once, another policy at the next configure."""
@@ -131,14 +154,24 @@ class PolicyNode(ArmedNode):
         self._owned = owners == {"none"} and len(message.joint_name) == robot.NUM_JOINTS
 
 
-def _load(config: PolicyConfig, reflex: ReflexConfig) -> tuple[Policy, bool]:
-    """The policy, and whether its gains count.
+def _sets_gains(policy: Policy) -> bool:
+    """Whether the gains in its commands count; else the schedule's do."""
+    contract = getattr(policy, "contract", None)
+    return contract is not None and any(b.name.startswith("act_k") for b in contract.action)
+
+
+def _load(config: PolicyConfig, reflex: ReflexConfig) -> Policy:
+    """The policy of a file.
 
     Raises:
-        BadInputError: the file is missing, damaged or not made for this robot.
+        Op3FallError: the file is missing, damaged or not made for this robot, or nothing is
+            installed that runs it.
     """
-    if not config.policy_file:
-        return ScriptedPolicy(robot.POSES[config.pose]), False
+    if find_spec("onnxruntime") is None:
+        raise BadInputError(
+            "onnxruntime is not installed; policies need it; install it with: pip install -e "
+            "'.[policy]'"
+        )
     # Only who runs a network needs onnxruntime.
     from op3_fall.onnx_policy import OnnxPolicy
     from op3_fall.policy_spec import Installation
@@ -147,8 +180,7 @@ def _load(config: PolicyConfig, reflex: ReflexConfig) -> tuple[Policy, bool]:
         sensor_profile=config.profile, voltage_v=config.voltage_v,
         control_period_s=reflex.control_period_s,
     )  # fmt: skip
-    policy = OnnxPolicy.load(Path(config.policy_file), here)
-    return policy, any(block.name.startswith("act_k") for block in policy.contract.action)
+    return OnnxPolicy.load(policy_path(config.policy_file), here)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

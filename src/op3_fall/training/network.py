@@ -11,7 +11,7 @@ from tensordict import TensorDict
 
 from op3_fall.envs import Op3FallControlEnv
 from op3_fall.training import privileged
-from op3_fall.training.config import TrainConfig
+from op3_fall.training.config import NetworkConfig, TrainConfig
 from op3_fall.training.train_env import TrainEnv
 
 __all__ = ["GROUPS", "make_actor", "make_mirror", "make_ppo"]
@@ -42,7 +42,20 @@ def make_ppo(env: TrainEnv, config: TrainConfig, device: str) -> PPO:
     }  # fmt: skip
     made = PPO.construct_algorithm(env.get_observations().to(device), env, settings, device)
     _start_at_zero(made.actor)
+    _spread(made.actor, env.env.task, config.network)
     return made
+
+
+def _spread(actor: MLPModel, task: Op3FallControlEnv, network: NetworkConfig) -> None:
+    """Give each action the spread that its kind starts with."""
+    blocks = task.policy_spec.action
+    stds = [
+        network.gain_init_std if block.name.startswith("act_k") else network.init_std
+        for block in blocks for _ in block.names
+    ]  # fmt: skip
+    distribution: Any = actor.distribution
+    with torch.no_grad():
+        distribution.log_std_param.copy_(torch.tensor(stds).log())
 
 
 def _start_at_zero(actor: MLPModel) -> None:
