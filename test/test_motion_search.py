@@ -227,21 +227,22 @@ def test_falls_are_counted_one_by_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def start() -> Motion:
-    return load_motions(None).by_direction["front_left"]
+def start() -> ProtectiveMotions:
+    return load_motions(None)
 
 
 @pytest.fixture(scope="module")
-def tiny(start: Motion) -> list[Generation]:
+def tiny(start: ProtectiveMotions) -> list[Generation]:
     return list(search(start, "front_left", TINY, OURS))
 
 
-def test_a_search_can_be_repeated(start: Motion, tiny: list[Generation]) -> None:
+def test_a_search_can_be_repeated(start: ProtectiveMotions, tiny: list[Generation]) -> None:
     again = list(search(start, "front_left", TINY, OURS))
     assert len(tiny) == 2
     for a, b in zip(tiny, again, strict=True):
         assert same(a.motion, b.motion) and (a.best, a.mean) == (b.best, b.mean)
-    assert not same(tiny[0].motion, tiny[1].motion) and not same(tiny[0].motion, start)
+    assert not same(tiny[0].motion, tiny[1].motion)
+    assert not same(tiny[0].motion, start.by_direction["front_left"])
 
 
 def test_each_round_gives_a_motion_and_tells_how_good_it_is(tiny: list[Generation]) -> None:
@@ -251,7 +252,7 @@ def test_each_round_gives_a_motion_and_tells_how_good_it_is(tiny: list[Generatio
 
 
 def test_the_cost_of_the_mean_is_that_of_the_start_at_first(
-    start: Motion, tiny: list[Generation]
+    start: ProtectiveMotions, tiny: list[Generation]
 ) -> None:
     """Whatever else is tried."""
     other = SearchConfig(generations=2, candidates=4, falls=1, seed=3, spread=0.01)
@@ -261,12 +262,14 @@ def test_the_cost_of_the_mean_is_that_of_the_start_at_first(
 
 
 def test_all_candidates_of_a_round_meet_the_same_falls_and_each_round_others(
-    start: Motion, monkeypatch: pytest.MonkeyPatch
+    start: ProtectiveMotions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[tuple[Array, Motion]] = []
 
-    def record(simulation: Any, falls: Scenario, motion: Motion) -> Array:
-        tried.append((falls.push_force, motion))
+    def record(simulation: Any, falls: Scenario, motions: ProtectiveMotions) -> Array:
+        tried.append((falls.push_force, motions.by_direction["front_left"]))
+        for other in ("front", "left", "back_left", "back"):
+            assert motions.by_direction[other] is start.by_direction[other]
         return np.arange(len(falls.push_force), dtype=float)
 
     monkeypatch.setattr(motion_search, "_try", record)
@@ -296,13 +299,14 @@ def test_a_search_comes_near_to_what_is_best(
                     for name in ("early", "landing"))  # fmt: skip
         return poses + np.abs(tried.soft_tilt_rad - goal.soft_tilt_rad)
 
-    monkeypatch.setattr(motion_search, "_try", lambda simulation, falls, motion: motion)
+    monkeypatch.setattr(
+        motion_search, "_try", lambda simulation, falls, motions: motions.by_direction[direction]
+    )
     monkeypatch.setattr(motion_search, "cost", far)
-    *_, last = search(
-        to_motion(np.zeros(length(direction)), direction), direction,
-        SearchConfig(generations=60, candidates=40, falls=1), OURS,
-    )  # fmt: skip
     stand = to_motion(np.zeros(length(direction)), direction)
+    start = ProtectiveMotions(motions(0).by_direction | {direction: stand})
+    config = SearchConfig(generations=60, candidates=40, falls=1)
+    *_, last = search(start, direction, config, OURS)
     assert far(last.motion, OURS) < 0.2 * far(stand, OURS)
 
 

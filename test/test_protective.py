@@ -293,3 +293,17 @@ def test_what_is_no_such_file_is_told_in_one_line(
     text = str(error.value)
     assert text.startswith(f"motion file '{path}' {told}") and "\n" not in text
     assert "; allowed is an entry for each of front, front_left, left, back_left, back; " in text
+
+
+def test_motions_may_differ_from_robot_to_robot() -> None:
+    """As they do for candidates of a search: each robot has what it has alone."""
+    a, b = motions(1), motions(2)
+    pair = (a.by_direction["left"], b.by_direction["left"])
+    each = Motion(*(np.stack([getattr(m, name) for m in pair]) for name in NAMES))
+    mixed = ProtectiveMotions(a.by_direction | {"left": each})
+    alone = ProtectiveMotions(a.by_direction | {"left": b.by_direction["left"]})
+    for angle in np.linspace(-np.pi, np.pi, 9):
+        fall = fall_estimate((2,), fall_angle=np.full(2, angle), tilt=0.7, phase=FallPhase.FALLING)
+        for i, of in enumerate((a, alone)):
+            for ours, theirs in zip(mixed.targets(fall), of.targets(fall), strict=True):
+                np.testing.assert_array_equal(ours[i], theirs[i])

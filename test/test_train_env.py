@@ -259,7 +259,7 @@ def test_only_steps_in_which_the_policy_acts_are_learned_from(learner: Learner) 
 def test_mirror_images_are_as_likely_as_the_actor_finds_them(learner: Learner) -> None:
     """Also under an actor that is not symmetric: PPO's ratios begin at 1 for all steps."""
     actor = learner.ppo.actor
-    last = [layer for layer in actor.mlp if isinstance(layer, torch.nn.Linear)][-1]
+    last: Any = [layer for layer in actor.mlp if isinstance(layer, torch.nn.Linear)][-1]
     before = last.bias.detach().clone()
     with torch.no_grad():
         last.bias += torch.linspace(-0.5, 0.5, len(last.bias))
@@ -270,10 +270,10 @@ def test_mirror_images_are_as_likely_as_the_actor_finds_them(learner: Learner) -
     actor(batch.observations, stochastic_output=True)
     likely = actor.get_output_log_prob(batch.actions)
     torch.testing.assert_close(likely, batch.old_actions_log_prob[:, 0], rtol=0, atol=1e-3)
-    mean, std = batch.old_distribution_params
+    mean, _ = batch.old_distribution_params
     torch.testing.assert_close(mean, actor.output_mean.detach(), rtol=0, atol=1e-5)
     noise, n = storage._kept["actions"] - storage._old[0], int(acting.sum())
-    _, both = make_mirror(learner.env.env.task, "cpu")(None, None, noise[:n])
+    both: Any = make_mirror(learner.env.env.task, "cpu")(None, None, noise[:n])[1]
     torch.testing.assert_close(noise[n:], both[n:], rtol=0, atol=1e-5)
     with torch.no_grad():
         last.bias.copy_(before)

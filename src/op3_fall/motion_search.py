@@ -20,7 +20,7 @@ from op3_fall.envs.draws import draw_scenario
 from op3_fall.envs.phase import Phase
 from op3_fall.metrics import score
 from op3_fall.motion_controller import MotionController
-from op3_fall.protective import DIRECTIONS, SYMMETRIC, Motion
+from op3_fall.protective import DIRECTIONS, SYMMETRIC, Motion, ProtectiveMotions
 from op3_fall.scenarios import Scenario
 from op3_fall.search import SearchConfig
 from op3_fall.simulation import CONTROL_PERIOD_S, Simulation
@@ -137,18 +137,21 @@ _LOAD_N_M, _LOAD_WEIGHT = 7.1, 0.7
 
 
 def search(
-    start: Motion, direction: str, config: SearchConfig, tolerances: Tolerances
+    start: ProtectiveMotions, direction: str, config: SearchConfig, tolerances: Tolerances
 ) -> Iterator[Generation]:
-    """Better and better motions, round by round.
+    """Better and better motions for one direction, round by round.
+
+    Each candidate is tried among the motions of the other directions, since what the robot does
+    lies between two of them, and the detector may see a fall go elsewhere than the push went.
 
     Args:
-        start: to draw the first candidates around.
+        start: with the motion to draw the first candidates around.
         direction: of the falls, one of `DIRECTIONS`.
         config: how long and how widely.
         tolerances: what a part takes.
     """
     rng, m, n = np.random.default_rng(config.seed), config.candidates, config.falls
-    mean = to_vector(start, direction)
+    mean = to_vector(start.by_direction[direction], direction)
     spread = np.full(len(mean), config.spread)
     weight = np.log(m // 4 + 0.5) - np.log(1 + np.arange(m // 4))
     weight /= weight.sum()
@@ -157,8 +160,9 @@ def search(
         vectors = mean + spread * rng.normal(size=(m, len(mean)))
         vectors[0] = mean
         falls = draw_falls(direction, config.seed * config.generations + number, n)
-        motion = to_motion(np.repeat(vectors, n, axis=0), direction)
-        truth = _try(simulation, falls.take(np.tile(np.arange(n), m)), motion)
+        tried = to_motion(np.repeat(vectors, n, axis=0), direction)
+        motions = ProtectiveMotions(start.by_direction | {direction: tried})
+        truth = _try(simulation, falls.take(np.tile(np.arange(n), m)), motions)
         costs = cost(truth, tolerances).reshape(m, n).mean(axis=1)
         best = vectors[np.argsort(costs)[: m // 4]]
         drift = np.sqrt(weight @ (best - mean) ** 2)
@@ -167,10 +171,10 @@ def search(
         yield Generation(to_motion(mean, direction), float(costs.min()), float(costs[0]))
 
 
-def _try(simulation: Simulation, falls: Scenario, motion: Motion) -> Measurement:
+def _try(simulation: Simulation, falls: Scenario, motions: ProtectiveMotions) -> Measurement:
     reading = simulation.reset(falls)
     watch = Detectors(reading, simulation.servo, suited(DetectorConfig(), "extended"))
-    control = MotionController(motion.targets, falls.position, simulation.servo)
+    control = MotionController(motions.targets, falls.position, simulation.servo)
     fall, impact = watch.step(reading)
     for _ in range(round(_WATCHED_S / CONTROL_PERIOD_S)):
         reading = simulation.step(control.step(reading, fall, impact))

@@ -89,12 +89,12 @@ def _check(name: str, motion: Motion) -> None:
     ranges |= dict.fromkeys(("landing_tilt_rad", "soft_tilt_rad"), _TILT_RANGE)
     ranges |= dict.fromkeys(("arms", "legs"), STIFFNESS_RANGE)
     for entry, (low, high) in ranges.items():
-        values = np.atleast_1d(getattr(motion, entry))
-        low, high = np.broadcast_to(low, values.shape), np.broadcast_to(high, values.shape)
-        bad = np.flatnonzero(~((values >= low) & (values <= high)))
+        values, low, high = np.broadcast_arrays(np.atleast_1d(getattr(motion, entry)), low, high)
+        bad = np.argwhere(~((values >= low) & (values <= high)))
         if len(bad):
-            which = f" of {robot.JOINTS[bad[0]]}" if entry in ("early", "landing") else ""
-            value, least, most = (float(ends[bad[0]]) for ends in (values, low, high))
+            first = tuple(bad[0])
+            which = f" of {robot.JOINTS[first[-1]]}" if entry in ("early", "landing") else ""
+            value, least, most = (float(ends[first]) for ends in (values, low, high))
             check_range(f"{name}: {entry}{which}", value, least, most)
     if name in SYMMETRIC:
         for entry in ("early", "landing"):
@@ -107,7 +107,7 @@ class ProtectiveMotions:
     """Motions for falls to all sides; between two directions what lies between their motions."""
 
     def __init__(self, motions: Mapping[str, Motion]) -> None:
-        """Take the motions by direction.
+        """Take the motions by direction; their fields may differ from robot to robot, (n, ...).
 
         Raises:
             BadInputError: a direction is unknown or missing, a value is out of its range, or the
@@ -126,23 +126,31 @@ class ProtectiveMotions:
 
     @cached_property
     def _around(self) -> dict[str, Array]:
-        """Fields of the motions, clockwise from the front as in `FallEstimate`, (8, ...)."""
+        """Fields of the motions, clockwise from the front as in `FallEstimate`, (8, ...).
+
+        (8, n, ...) if the motions differ from robot to robot.
+        """
         left = [self.by_direction[name] for name in DIRECTIONS]
         right = [motion.mirrored for motion in left[1:-1]]
         all_ = [left[0], *right, left[-1], *reversed(left[1:-1])]
-        return {f.name: np.stack([getattr(m, f.name) for m in all_]) for f in fields(Motion)}
+        return {
+            f.name: np.stack(np.broadcast_arrays(*(getattr(m, f.name) for m in all_)))
+            for f in fields(Motion)
+        }
 
     def motion(self, fall_angle: Array) -> Motion:
         """What to do in falls to these sides, rad, (...)."""
-        sectors = len(self._around["early"])
+        sectors, *each = self._around["landing_tilt_rad"].shape
         place = np.mod(fall_angle / (2 * np.pi) * sectors, sectors)
         first = np.floor(place).astype(int) % sectors
         share = place - np.floor(place)
 
+        mine = [np.arange(n) for n in each]
+
         def between(values: Array) -> Array:
-            weight = np.reshape(share, (*np.shape(share), *(1,) * (values.ndim - 1)))
-            start = values[first]
-            return start + weight * (values[(first + 1) % sectors] - start)
+            start, end = (values[(at, *mine)] for at in (first, (first + 1) % sectors))
+            weight = np.reshape(share, (*np.shape(share), *(1,) * (start.ndim - np.ndim(share))))
+            return start + weight * (end - start)
 
         mixed: dict[str, Any] = {name: between(values) for name, values in self._around.items()}
         return Motion(**mixed)

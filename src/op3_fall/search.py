@@ -61,9 +61,7 @@ def run_search(
 
     motions = load_motions(args.start)
     costs: list[float] = []
-    for generation in search(
-        motions.by_direction[args.direction], args.direction, args.config, Tolerances()
-    ):
+    for generation in search(motions, args.direction, args.config, Tolerances()):
         costs.append(generation.mean)
         found = motions.by_direction | {args.direction: generation.motion}
         _write(args.out, motions_yaml(ProtectiveMotions(found)))
