@@ -123,7 +123,7 @@ def cost(truth: Measurement, tolerances: Tolerances) -> Array:
     worst = (np.max(shares, axis=0) + np.linalg.norm(shares, ord=4, axis=0)) / 2
     blows = sum(scores[name] / size for name, size in _BLOWS.items()) / 4
     load = scores["peak_torque_load_n_m"] / _LOAD_N_M
-    return worst / _DAMAGE + (blows + _LOAD_WEIGHT * load) / 2 + 2 * scores["head_contact_share"]
+    return worst / _DAMAGE + (blows + load) / 2 + 4 * scores["head_contact_share"]
 
 
 _BROKEN = 8.0
@@ -132,7 +132,7 @@ _DAMAGE = 1.36
 _BLOWS = {
     "peak_head_acceleration_g": 37.0, "peak_floor_force_n": 830.0, "worst_gear_load_n_m": 30.0
 }  # fmt: skip
-_LOAD_N_M, _LOAD_WEIGHT = 7.1, 0.7
+_LOAD_N_M = 7.1
 """The goals of the project: 60 % less damage and so on than falls without protection have."""
 
 

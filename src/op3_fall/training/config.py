@@ -47,7 +47,7 @@ class NetworkConfig(Settings):
     init_std: float = setting(0.25, 0.01, 2.0)
     """Standard deviation of the joints' actions at the start, of a range from -1 to 1; noise costs
     torque, and from 0.5 on it hides what the mean is worth."""
-    gain_init_std: float = setting(0.25, 0.01, 2.0)
+    gain_init_std: float = setting(0.15, 0.01, 2.0)
     """The same of the gains' actions, whose noise costs next to nothing."""
 
     def __post_init__(self) -> None:
