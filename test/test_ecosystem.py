@@ -206,11 +206,11 @@ def test_only_who_ran_out_of_time_is_a_time_out() -> None:
 def test_the_log_has_the_returns_of_the_episodes_that_ended() -> None:
     curriculum = CurriculumManager([Phase(), Phase(push_normal=True)])
     curriculum.to_next_phase()
-    env = RslRlEnv(Op3FallControlArmsVector(3, max_episode_steps=80, curriculum=curriculum), 0)
+    env = RslRlEnv(Op3FallControlArmsVector(3, max_episode_steps=70, curriculum=curriculum), 0)
     env.episode_length_buf = torch.tensor([0, 30, 0])
     generator = torch.Generator().manual_seed(0)
     total, ended = torch.zeros(3), []
-    for _ in range(165):
+    for _ in range(145):
         actions = torch.rand((3, env.num_actions), generator=generator) - 0.5
         _, rewards, dones, extras = env.step(actions)
         total += rewards

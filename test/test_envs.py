@@ -603,7 +603,7 @@ def test_a_history_is_that_of_its_robot_alone_when_others_begin_anew() -> None:
 
 
 def test_the_spec_says_how_late_commands_are_in_training() -> None:
-    assert make("envs/Op3FallControl-v1").unwrapped.policy_spec.latency_s == (0.0, 0.05)
+    assert make("envs/Op3FallControl-v1").unwrapped.policy_spec.latency_s == (0.0, 0.03)
 
 
 def test_wrong_seeds_and_options() -> None:

@@ -179,7 +179,7 @@ ONE_SIDED = Block("act_joint", (
 LEFT_ARM_UP = np.where(np.arange(20) == robot.JOINT_INDEX["l_el"], 0.5, 0.0)
 REFUSED = [
     ([action.act_joint_residual(["l_el", "r_el"], LEFT_ARM_UP)], 1,
-     "correction of l_el ranges from -0.5 to 1.5; allowed is the mirror image of r_el, -1 to 1; "
+     "correction of l_el ranges from -1.5 to 2.5; allowed is the mirror image of r_el, -2 to 2; "
      "give both sides the same range"),
     ([observation.obs_joint(["r_el"])], 1,
      "angle of r_el has no l_el beside it; allowed are left and right together; "

@@ -265,9 +265,11 @@ def test_corrections_of_zero_end_in_the_pose_wherever_the_joints_are() -> None:
     for _ in range(10):
         command = codec.act(np.zeros(after.action_length), reading(seed=1))
     np.testing.assert_allclose(command.position[arms], pose[arms], rtol=0, atol=1e-15)
-    half = np.concatenate([np.full(6, 0.25), np.zeros(12)])
+    half = np.concatenate([np.full(6, 0.1), np.zeros(12)])
     command = codec.act(half, reading(seed=2))
-    expected = np.clip(pose + 0.25, robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD)[arms]
+    expected = np.clip(
+        pose + 0.1 * action.CORRECTION_RAD, robot.LOWER_LIMIT_RAD, robot.UPPER_LIMIT_RAD
+    )[arms]
     np.testing.assert_allclose(command.position[arms], expected, rtol=0, atol=1e-12)
 
 

@@ -142,8 +142,10 @@ def test_the_folder_has_what_a_reader_needs(run: Run) -> None:
     told = run.provenance
     assert told["seed"] == 0 and told["command"] == "op3-fall train arms"
     assert set(told["versions"]) >= {"op3_fall", "mujoco", "mjbatch", "torch", "rsl-rl-lib"}
-    assert replace(run.config, curriculum="") == replace(TINY, runs=run.config.runs)
-    assert Path(run.config.curriculum).parent == run.path, "a copy, whatever becomes of the file"
+    copies = run.config.curriculum, run.config.imitation.motions
+    given = replace(run.config, curriculum="", imitation=TINY.imitation)
+    assert given == replace(TINY, runs=run.config.runs)
+    assert {Path(path).parent for path in copies} == {run.path}, "whatever becomes of the files"
     rows = (run.path / "progress.csv").read_text().splitlines()
     assert rows[0].startswith("iteration,phase,damage_index,")
     assert [row.split(",")[0] for row in rows[1:]] == ["2", "4", "5"]
