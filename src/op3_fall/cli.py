@@ -188,7 +188,7 @@ def _search(args: Search) -> int:
     with _progress(f"{args.config.generations} generations") as progress:
         first, last = run_search(args, progress)
     print(f"cost of the mean motion: {first:.3f} at first, {last:.3f} at last (on other falls)")
-    print(f"Motions: {args.out}; imitate them: op3-fall train arms_legs --imitation.rounds 8 "
+    print(f"Motions: {args.out}; imitate them: op3-fall train arms_legs "
           f"--imitation.motions {args.out}")  # fmt: skip
     return 0
 

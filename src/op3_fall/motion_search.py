@@ -133,7 +133,9 @@ _BLOWS = {
     "peak_head_acceleration_g": 37.0, "peak_floor_force_n": 830.0, "worst_gear_load_n_m": 30.0
 }  # fmt: skip
 _LOAD_N_M = 7.1
-"""The goals of the project: 60 % less damage and so on than falls without protection have."""
+"""The project's goals over all directions, from `op3-fall evaluate`: damage index 40 % and blows
+on head and parts 68 % below those of frozen joints, gear and torque loads half of the scripted
+pose's."""
 
 
 def search(
