@@ -169,7 +169,7 @@ def taught(base: TrainConfig = SMALL, **changes: Any) -> Learner:
     config = replace(base, imitation=replace(base.imitation, **changes))
     made = Learner(config, "cpu")
     made.warm_up()
-    imitate(made, config.imitation)
+    imitate(made, config.imitation, load_motions(config.motions_file))
     return made
 
 

@@ -188,7 +188,8 @@ def _search(args: Search) -> int:
     with _progress(f"{args.config.generations} generations") as progress:
         first, last = run_search(args, progress)
     print(f"cost of the mean motion: {first:.3f} at first, {last:.3f} at last (on other falls)")
-    print(f"Motions: {args.out}; imitate them: op3-fall train arms_legs "
+    task = "arms" if args.config.arms_only else "arms_legs"
+    print(f"Motions: {args.out}; imitate them: op3-fall train {task} "
           f"--imitation.motions {args.out}")  # fmt: skip
     return 0
 

@@ -7,7 +7,7 @@ alone, so a network without memory can learn it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ _SOFTEN_RAD = 0.1
 _TILT_RANGE = (0.0, np.pi)
 _ROUNDING = 1e-6
 """By how much limits and symmetry may be missed, rad."""
+_STAND = robot.POSES["stand"]
 _ARMS = np.isin(robot.JOINTS, robot.ARMS)
 _LEGS = np.isin(robot.JOINTS, robot.LEGS)
 
@@ -63,6 +64,12 @@ class Motion:
             robot.mirror_joints(self.early), robot.mirror_joints(self.landing),
             self.landing_tilt_rad, self.soft_tilt_rad, self.arms, self.legs,
         )  # fmt: skip
+
+    @property
+    def arms_only(self) -> "Motion":
+        """The same with legs and head that stand as they did, stiffly."""
+        early, landing = (np.where(_ARMS, p, _STAND) for p in (self.early, self.landing))
+        return replace(self, early=early, landing=landing, legs=np.ones_like(self.legs))
 
     def targets(self, fall: FallEstimate) -> tuple[Array, Array]:
         """Goal angles, rad, and stiffness scales, (..., 20) each, in falls (...) to this side."""
@@ -123,6 +130,14 @@ class ProtectiveMotions:
                 )
             _check(name, motions[name])
         self.by_direction = dict(motions)
+
+    def replaced(self, direction: str, motion: Motion) -> "ProtectiveMotions":
+        """The same with another motion for falls to that side.
+
+        Raises:
+            BadInputError: as when they are made.
+        """
+        return ProtectiveMotions(self.by_direction | {direction: motion})
 
     @cached_property
     def _around(self) -> dict[str, Array]:

@@ -12,10 +12,12 @@ from op3_fall.protective import DIRECTIONS, Motion, ProtectiveMotions
 from op3_fall.resources import resource
 from op3_fall.yaml_files import read_yaml
 
-__all__ = ["SHIPPED", "load_motions", "motions_yaml"]
+__all__ = ["ARMS_ONLY", "SHIPPED", "load_motions", "motions_yaml"]
 
 SHIPPED = "config/motions.yaml"
 """What `resources.resource` finds."""
+ARMS_ONLY = "config/motions_arms.yaml"
+"""The same for policies that move the arms only."""
 _KEYS = ("landing_tilt_rad", "soft_tilt_rad", "arms", "legs", "early", "landing")
 _HEAD = """\
 # What to do in a fall to each side, found by `op3-fall search`: drive to the pose `early`, from

@@ -11,7 +11,6 @@ import tyro
 
 from op3_fall.damage import Tolerances
 from op3_fall.errors import BadInputError
-from op3_fall.protective import ProtectiveMotions
 from op3_fall.protective_file import load_motions, motions_yaml
 from op3_fall.settings import Settings, setting
 
@@ -30,6 +29,8 @@ class SearchConfig(Settings):
     """Of each candidate; other ones in each round."""
     spread: float = setting(0.4, 0.01, 2.0)
     """Of the first candidates: 1 is 0.6 rad in each joint."""
+    arms_only: bool = False
+    """Legs and head stay as they stand, in falls to all sides: for policies that move the arms."""
     seed: int = setting(0, 0, 99)
     """Of candidates and falls; more would meet the falls of the evaluation."""
 
@@ -63,8 +64,7 @@ def run_search(
     costs: list[float] = []
     for generation in search(motions, args.direction, args.config, Tolerances()):
         costs.append(generation.mean)
-        found = motions.by_direction | {args.direction: generation.motion}
-        _write(args.out, motions_yaml(ProtectiveMotions(found)))
+        _write(args.out, motions_yaml(generation.motions))
         progress(len(costs) / args.config.generations)
     return costs[0], costs[-1]
 

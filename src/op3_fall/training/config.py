@@ -17,6 +17,8 @@ from op3_fall.envs import (
     RewardConfig,
 )
 from op3_fall.errors import BadInputError, check_choice, check_whole
+from op3_fall.protective_file import ARMS_ONLY, SHIPPED
+from op3_fall.resources import resource
 from op3_fall.settings import Settings, choice, setting
 from op3_fall.simulation import CONTROL_PERIOD_S
 
@@ -103,16 +105,11 @@ class ImitationConfig(Settings):
     rounds: int = setting(0, 0, 1000)
     """Rounds of falling and imitating; 0 for none."""
     motions: str = ""
-    """YAML file of protective motions; empty for config/motions.yaml."""
+    """YAML file of protective motions; empty for the task's own."""
     epochs: int = setting(20, 1, 10_000)
     """Passes over the steps of all rounds so far, in each round."""
     critic_iterations: int = setting(10, 0, 10_000)
     """Iterations after that in which only the critic learns."""
-
-    @property
-    def path(self) -> Path | None:
-        """Of the motions; None for those that are shipped."""
-        return Path(self.motions) if self.motions else None
 
 
 @dataclass(frozen=True)
@@ -201,6 +198,12 @@ class TrainConfig(Settings):
     def folder(self) -> Path:
         """Of the run."""
         return self.runs / (self.name or f"{self.task}_{self.seed}")
+
+    @property
+    def motions_file(self) -> Path:
+        """Of the motions to imitate."""
+        shipped = ARMS_ONLY if self.task == "arms" else SHIPPED
+        return Path(self.imitation.motions) if self.imitation.motions else resource(shipped)
 
     @property
     def episode_steps(self) -> int:

@@ -19,7 +19,6 @@ from op3_fall.blocks import Scaling
 from op3_fall.errors import BadInputError
 from op3_fall.policy_spec import PolicySpec
 from op3_fall.protective import ProtectiveMotions
-from op3_fall.protective_file import load_motions
 from op3_fall.robot import JOINT_INDEX
 from op3_fall.signals import FallEstimate, SensorReading
 from op3_fall.training.config import ImitationConfig
@@ -58,19 +57,20 @@ def wanted_action(
 
 
 def imitate(
-    learner: Learner, config: ImitationConfig, tell: Callable[[str], None] = lambda text: None
-) -> None:
+    learner: Learner, config: ImitationConfig, motions: ProtectiveMotions,
+    tell: Callable[[str], None] = lambda text: None,
+) -> None:  # fmt: skip
     """Teach the actor the motions; then let the critic see what they are worth.
 
     Args:
         learner: after its warm-up.
         config: how long.
+        motions: what the actor shall do.
         tell: called with a line after each round.
 
     Raises:
-        BadInputError: a motion file that cannot be used, or actions that motions do not tell.
+        BadInputError: actions that motions do not tell.
     """
-    motions = load_motions(config.path)
     seen: list[torch.Tensor] = []
     wanted: list[torch.Tensor] = []
     optimizer = torch.optim.Adam(learner.ppo.actor.parameters(), lr=_LEARNING_RATE)

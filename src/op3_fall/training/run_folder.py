@@ -55,7 +55,7 @@ class Run:
                 f"op3-fall train --resume {path}"
             )
         config.make_task().curriculum.set_phase(config.start_phase)  # before there is a folder
-        motions = motions_yaml(load_motions(config.imitation.path))
+        motions = motions_yaml(load_motions(config.motions_file))
         open_folder(path)
         (path / "checkpoints").mkdir(exist_ok=True)
         shipped = f"config/curriculum/{TASKS[config.task].env_class.curriculum_file}"

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from op3_fall.errors import BadInputError, Op3FallError
+from op3_fall.protective_file import load_motions
 from op3_fall.training import checkpoints
 from op3_fall.training.check_up import CheckUp
 from op3_fall.training.early_stop import EarlyStop
@@ -82,7 +83,8 @@ class _Trainer:
                 if path is None:
                     self.learner.warm_up()
                     if self.config.imitation.rounds:
-                        imitate(self.learner, self.config.imitation, self.monitor.tell)
+                        motions = load_motions(self.config.motions_file)
+                        imitate(self.learner, self.config.imitation, motions, self.monitor.tell)
                     self._save()
                 reason = self._iterate()
             except KeyboardInterrupt:
