@@ -6,6 +6,7 @@ the machine is doing meanwhile, the nodes see the same stream. Import it after
 `pytest.importorskip("rclpy")`.
 """
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -279,6 +280,7 @@ def standing(*names: str, **parameters: Mapping[str, Any]) -> Iterator[Robot]:
     given = {name: {"use_sim_time": True} for name in names} | parameters
     if "policy" in names:  # the scripted pose, whose targets are known, unless told otherwise
         given["policy"] = {"policy_file": ""} | dict(given["policy"])
+    gc.collect()  # until then the nodes of the test before are in the graph, and answer nobody
     rclpy.init(args=arguments({"sim": sim_parameters} | given), domain_id=DOMAIN)
     nodes: dict[str, Node] = {}
     everybody: list[Node] = []

@@ -5,6 +5,7 @@ The test calls the driver's cycles itself, so that simulated time stands still w
 travel. Import it after `pytest.importorskip("rclpy")`.
 """
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -199,6 +200,7 @@ def graph(**parameters: Any) -> Iterator[Graph]:
     for name, value in parameters.items():
         args += ["-p", f"sim:{name}:={str(value).lower() if value != '' else value}"]
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    gc.collect()  # until then the nodes of the test before are in the graph, and answer nobody
     rclpy.init(args=args, domain_id=DOMAIN)
     sim = client = None
     try:

@@ -176,16 +176,16 @@ LOADS: dict[str, Callable[[Measurement], Array]] = {
     ("loads", "wanted"),
     [
         ((), 0.0),
-        # Half its tolerance: (max + 4-norm) / 2 / 1.36; blows are quarters of a half.
-        ([("head_speed", 0.5)], 0.5 / 1.36 + 4.0),
-        ([("head_acceleration", 50 * GRAVITY)], 0.5 / 1.36 + 50 / 37 / 8),
-        ([("head_force", 72.5)], 0.5 / 1.36 + 72.5 / 830 / 8),
-        ([("gear_load", 20.5)], 0.5 / 1.36 + 20.5 / 30 / 8),
-        ([("servo_torque", 2.05)], 0.5 / 1.36),
-        ([("servo_impulse", 10.25)], 0.5 / 1.36),
-        ([("servo_energy", 1.0)], 0.5 / 1.36),
+        # Half its tolerance: (max + 4-norm) / 1.36; blows are quarters of a half.
+        ([("head_speed", 0.5)], 1.0 / 1.36 + 4.0),
+        ([("head_acceleration", 50 * GRAVITY)], 1.0 / 1.36 + 50 / 37 / 8),
+        ([("head_force", 72.5)], 1.0 / 1.36 + 72.5 / 830 / 8),
+        ([("gear_load", 20.5)], 1.0 / 1.36 + 20.5 / 30 / 8),
+        ([("servo_torque", 2.05)], 1.0 / 1.36),
+        ([("servo_impulse", 10.25)], 1.0 / 1.36),
+        ([("servo_energy", 1.0)], 1.0 / 1.36),
         ([("torque_load", 7.1)], 1.0),
-        ([("servo_torque", 2.05), ("servo_energy", 1.0)], 0.5 * (1 + 2**0.25) / 2 / 1.36),
+        ([("servo_torque", 2.05), ("servo_energy", 1.0)], 0.5 * (1 + 2**0.25) / 1.36),
     ],
 )  # fmt: skip
 def test_what_a_fall_costs(loads: list[tuple[str, float]], wanted: float) -> None:

@@ -149,7 +149,7 @@ def test_the_folder_has_what_a_reader_needs(run: Run) -> None:
     rows = (run.path / "progress.csv").read_text().splitlines()
     assert rows[0].startswith("iteration,phase,damage_index,")
     assert [row.split(",")[0] for row in rows[1:]] == ["2", "4", "5"]
-    assert not [*run.path.rglob("*.partial")]
+    assert not [*run.path.rglob("*.unfinished*")]
 
 
 def test_tensorboard_shows_every_figure_once_an_iteration(run: Run) -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from op3_fall.fall_detection import FallRule
+from op3_fall.whole_file import whole_file
 
 __all__ = ["COMPLIANT", "ENVELOPE_S", "STIFF", "STYLE", "Curve", "EnvelopePanel", "FallPicture",
            "draw_envelopes", "draw_fall", "save"]  # fmt: skip
@@ -83,9 +84,8 @@ class FallPicture:
 
 def save(figure: Figure, path: Path) -> None:
     """Write at once or not at all, without the software's version in the file."""
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, metadata={"Software": None})
-    partial.replace(path)
+    with whole_file(path) as file:
+        figure.savefig(file, metadata={"Software": None})
 
 
 def draw_fall(path: Path, fall: FallPicture) -> None:

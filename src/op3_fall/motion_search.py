@@ -123,7 +123,7 @@ def cost(truth: Measurement, tolerances: Tolerances) -> Array:
     worst = (np.max(shares, axis=0) + np.linalg.norm(shares, ord=4, axis=0)) / 2
     blows = sum(scores[name] / size for name, size in _BLOWS.items()) / 4
     servos = scores["peak_torque_load_n_m"] / _LOAD_N_M + (truth.impact_saturated_s > 0)
-    return worst / _DAMAGE + blows / 2 + servos + 4 * scores["head_contact_share"]
+    return 2 * worst / _DAMAGE + blows / 2 + servos + 4 * scores["head_contact_share"]
 
 
 _BROKEN = 12.0

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from op3_fall.errors import BadInputError
+from op3_fall.whole_file import whole_file
 
 __all__ = ["Painter", "caption_font", "film_strip", "frame_camera", "picture_path", "play_human"]
 
@@ -211,12 +212,8 @@ def film_strip(
             draw.text(
                 (left + width // 2, height + band // 2), label, _INK, caption_font(40), anchor="mm"
             )
-    unfinished = path.with_name(f".{path.stem}.unfinished.png")
-    try:
-        strip.save(unfinished, dpi=(_DPI, _DPI))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        strip.save(file, dpi=(_DPI, _DPI))
 
 
 def play_human(model: mujoco.MjModel, frames: Iterable[tuple[float, ArrayLike]]) -> None:

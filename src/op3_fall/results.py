@@ -4,7 +4,6 @@
 import csv
 import json
 import math
-import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +19,7 @@ from rich.table import Table
 from op3_fall import robot
 from op3_fall.errors import BadInputError
 from op3_fall.resources import resource
+from op3_fall.whole_file import whole_file
 
 __all__ = ["open_folder", "print_table", "provenance", "write_csv", "write_json"]
 
@@ -89,19 +89,16 @@ def _clean(value: Any) -> Any:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write at once or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(_clean(content), indent=2) + "\n")
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        file.write_text(json.dumps(_clean(content), indent=2) + "\n")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write at once or not at all."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
+    with whole_file(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-    os.replace(partial, path)
 
 
 def log_table(log: Mapping[str, NDArray[np.float64]], k: int) -> tuple[list[str], list[list[str]]]:

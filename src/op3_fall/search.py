@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`op3-fall search`: find a better protective motion for falls to one side."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from op3_fall.damage import Tolerances
 from op3_fall.errors import BadInputError
 from op3_fall.protective_file import load_motions, motions_yaml
 from op3_fall.settings import Settings, setting
+from op3_fall.whole_file import whole_file
 
 __all__ = ["Search", "SearchConfig", "run_search"]
 
@@ -61,6 +61,7 @@ def run_search(
     from op3_fall.motion_search import search
 
     motions = load_motions(args.start)
+    _write(args.out, motions_yaml(motions))  # before hours of search, not after them
     costs: list[float] = []
     for generation in search(motions, args.direction, args.config, Tolerances()):
         costs.append(generation.mean)
@@ -70,14 +71,10 @@ def run_search(
 
 
 def _write(path: Path, text: str) -> None:
-    """At once or not at all."""
-    partial = path.parent / f"{path.name}.partial"
     try:
-        partial.write_text(text)
-        partial.replace(path)
+        with whole_file(path) as file:
+            file.write_text(text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise BadInputError(
             f"out is '{path}', which cannot be written ({error.strerror}); allowed is a file in "
             "a folder that exists; choose another --out"

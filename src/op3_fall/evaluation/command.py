@@ -12,6 +12,7 @@ from op3_fall import results
 from op3_fall.detector_file import load_detector
 from op3_fall.errors import BadInputError, check_choice, check_whole
 from op3_fall.resources import policy_path
+from op3_fall.whole_file import whole_file
 
 if TYPE_CHECKING:
     from op3_fall.evaluation.controllers import Make
@@ -66,9 +67,8 @@ def run_evaluate(
     out = results.open_folder(args.out)
     cells = evaluate(plan, progress)
     summary = summarise(plan, cells, _identity(args.policy))
-    partial = out / "table.partial"
-    partial.write_text(markdown(summary))
-    partial.replace(out / "table.md")
+    with whole_file(out / "table.md") as file:
+        file.write_text(markdown(summary))
     results.write_json(out / "summary.json", summary)
     _draw(args, plan, cells, summary)
     return summary

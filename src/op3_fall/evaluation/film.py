@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same fall under each controller, as a film strip and as a video of two."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from op3_fall.evaluation.runs import Falls
 from op3_fall.rendering import Painter, caption_font, frame_camera, picture_path
 from op3_fall.scenarios import Scenario
 from op3_fall.video import write_pair_video
+from op3_fall.whole_file import whole_file
 
 __all__ = ["film_strip", "most_to_the_front", "write_video"]
 
@@ -65,12 +65,8 @@ def film_strip(path: Path, model: mujoco.MjModel, falls: Mapping[str, Falls]) ->
             for k, qpos in enumerate(rows):
                 picture = Image.fromarray(painter.paint(qpos, camera))
                 strip.paste(picture, (_SIDE + k * (width + _GAP), top))
-    unfinished = path.with_name(f".{path.stem}.unfinished.png")
-    try:
-        strip.save(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        strip.save(file)
 
 
 def write_video(path: Path, model: mujoco.MjModel, falls: Mapping[str, Falls]) -> None:

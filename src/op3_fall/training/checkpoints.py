@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: written at once or not at all, read without executing anything."""
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from op3_fall.errors import BadInputError
+from op3_fall.whole_file import whole_file
 
 __all__ = ["LAYOUT", "latest", "load", "numbered", "restore_learner", "save", "snapshot"]
 
@@ -81,9 +81,8 @@ def restore_actor(actor: torch.nn.Module, content: Mapping[str, Any], path: Path
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write at once or not at all."""
-    partial = path.with_suffix(".partial")
-    torch.save(dict(content), partial)
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        torch.save(dict(content), file)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 """Configurations of training as YAML files: what a file leaves out keeps its default."""
 
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -15,6 +14,7 @@ from ruamel.yaml import YAML
 from op3_fall.errors import BadInputError
 from op3_fall.resources import resource
 from op3_fall.training.config import TrainConfig, default_config
+from op3_fall.whole_file import whole_file
 from op3_fall.yaml_files import read_yaml
 
 __all__ = ["load_config", "save_config", "shipped"]
@@ -59,9 +59,8 @@ def save_config(path: Path, config: TrainConfig) -> None:
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(_plain(config), text)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text.getvalue())
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        file.write_text(text.getvalue())
 
 
 def _plain(value: Any) -> Any:

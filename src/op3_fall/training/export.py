@@ -38,6 +38,7 @@ from op3_fall.signals import JointCommand
 from op3_fall.simulation import Simulation
 from op3_fall.training.check_up import SEED
 from op3_fall.training.recording import Recording, record_falls
+from op3_fall.whole_file import whole_file
 
 __all__ = [
     "OBSERVATIONS", "Exported", "Infer", "export_policy", "infer_of", "to_onnx", "torch_infer",
@@ -90,7 +91,6 @@ def export_policy(
         Op3FallError: the exported numbers are not torch's, or the INT8 network falls harder.
     """
     out, spec, infer = _writable(out), task.policy_spec, torch_infer(actor)
-    unfinished = out.with_name(f".{out.stem}.unfinished.onnx")
     model = to_onnx(actor, spec)
     recording = record_falls(spec, infer, *_last_phase_falls(task))
     deviation = _deviation(infer, infer_of(model), _observations(spec, recording))
@@ -105,12 +105,9 @@ def export_policy(
     onnx.helper.set_model_props(model, {CONTRACT_KEY: contract.to_json()})
     data = model.SerializeToString(deterministic=True)
     _check_size(len(data))
-    try:
-        unfinished.write_bytes(data)
-        OnnxPolicy.load(unfinished)
-        os.replace(unfinished, out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(out) as file:
+        file.write_bytes(data)
+        OnnxPolicy.load(file)
     return Exported(out, len(data), deviation)
 
 
