@@ -22,6 +22,7 @@ from op3_fall.envs import Op3FallControlArmsLegs
 from op3_fall.envs.draws import IMPULSES_N_S
 from op3_fall.errors import BadInputError
 from op3_fall.evaluation import film
+from op3_fall.evaluation.cells import SINCE_S
 from op3_fall.evaluation.command import Evaluate, make_plan, run_evaluate
 from op3_fall.evaluation.controllers import (
     BASELINES,
@@ -29,7 +30,7 @@ from op3_fall.evaluation.controllers import (
     Make,
     policy_controller,
 )
-from op3_fall.evaluation.evaluate import SINCE_S, Plan, evaluate
+from op3_fall.evaluation.evaluate import Plan, evaluate
 from op3_fall.evaluation.goals import best_baseline, goals
 from op3_fall.evaluation.runs import WATCHED_S, Falls, run_falls
 from op3_fall.evaluation.scenarios import MAIN, SCENARIOS, draw_falls, fall_seeds

@@ -5,6 +5,7 @@ import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +39,9 @@ class Evaluate:
     """Other falls; none of any seed is trained on."""
     out: Path = Path("results/evaluate")
     """Folder for tables, pictures and summary.json."""
+    reuse: Path | None = None
+    """Folder of an earlier evaluation: falls in it that come out the same today (the first 25 are
+    tried) are taken over, such as those of the baselines."""
     tolerances: Path | None = None
     """YAML file of what each part takes, in place of config/tolerances.yaml."""
     detector: Path | None = None
@@ -60,12 +64,16 @@ def run_evaluate(
     """
     # Gymnasium and matplotlib come with them, which other commands do without.
     from op3_fall.evaluation.evaluate import evaluate
+    from op3_fall.evaluation.kept_cells import load_cell, save_cell
     from op3_fall.evaluation.report import summarise
     from op3_fall.evaluation.tables import markdown
 
     plan = make_plan(args)
     out = results.open_folder(args.out)
-    cells = evaluate(plan, progress)
+    cells = evaluate(
+        plan, progress, keep=partial(save_cell, out),
+        earlier=partial(load_cell, args.reuse) if args.reuse else lambda *names: None,
+    )  # fmt: skip
     summary = summarise(plan, cells, _identity(args.policy))
     with whole_file(out / "table.md") as file:
         file.write_text(markdown(summary))

@@ -3,29 +3,26 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from op3_fall.damage import Tolerances, damage_shares
+from op3_fall.damage import Tolerances
 from op3_fall.detectors import DetectorConfig
+from op3_fall.evaluation.cells import Cell, first_falls, join, judge, same
 from op3_fall.evaluation.controllers import Make
-from op3_fall.evaluation.runs import WATCHED_S, Falls, run_falls
+from op3_fall.evaluation.runs import Falls, run_falls
 from op3_fall.evaluation.scenarios import SCENARIOS, draw_falls, fall_seeds
-from op3_fall.evaluation.scores import score_falls, worst_of
 from op3_fall.model import Op3Model, load_model
 from op3_fall.scenarios import Scenario
-from op3_fall.simulation import CYCLE_S, Simulation
+from op3_fall.simulation import Simulation
 
-__all__ = ["SINCE_S", "Cell", "Plan", "evaluate", "replay"]
-
-Array = NDArray[np.float64]
+__all__ = ["Plan", "evaluate", "replay"]
 
 _CHUNK = 250
 """Falls simulated at once; more is not faster."""
-SINCE_S = np.arange(round(-0.1 / CYCLE_S), round(WATCHED_S / CYCLE_S)) * CYCLE_S
-"""Times since the first contact at which torque loads are kept, s."""
+_TRIED = 25
+"""Falls of an earlier evaluation that are simulated again."""
 
 
 @dataclass(frozen=True)
@@ -62,48 +59,68 @@ class Plan:
         return draw_falls(SCENARIOS[name], fall_seeds(self.seed, self.falls))
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One controller in one situation: n falls."""
-
-    scores: dict[str, Array]
-    """`score_falls`, (n,) each."""
-    shares: dict[str, Array]
-    """`damage_shares`, (n,) each."""
-    worst: dict[str, NDArray[np.int64]]
-    """`worst_of`, (n,) each."""
-    diverged: NDArray[np.bool_]
-    """Falls that are left out because the physics broke down, (n,)."""
-    load_n_m: Array
-    """Torque load at `SINCE_S`, N m, (n, times); NaN where there was no contact or no time."""
-
-
 def evaluate(
-    plan: Plan, progress: Callable[[float], None] = lambda share: None
+    plan: Plan,
+    progress: Callable[[float], None] = lambda share: None,
+    *,
+    earlier: Callable[[str, str], Cell | None] = lambda situation, controller: None,
+    keep: Callable[[str, str, Cell], None] = lambda situation, controller, cell: None,
 ) -> dict[str, dict[str, Cell]]:
     """Cells by situation and controller.
+
+    Args:
+        plan: what is compared.
+        progress: called with the share that is done.
+        earlier: falls of an earlier evaluation. They are taken over if there are enough of
+            them and the first ones, simulated again, come out the same.
+        keep: called with each cell once it is complete.
 
     Raises:
         BadInputError: the model cannot be used.
     """
-    cells: dict[str, dict[str, Cell]] = {}
-    done, total = 0, len(plan.scenarios) * len(plan.controllers) * plan.falls
+    cells: dict[str, dict[str, Cell]] = {name: {} for name in plan.scenarios}
     models = {name: plan.load_model(name) for name in plan.scenarios}
-    for name in plan.scenarios:
-        scenario = plan.scenario(name)
-        parts: dict[str, list[Cell]] = {controller: [] for controller in plan.controllers}
-        for rows in _chunks(plan.falls):
-            simulation = Simulation(len(rows), model=models[name], profile=plan.profile)
-            for controller, make in plan.controllers.items():
-                falls = run_falls(
-                    simulation, scenario.take(rows), make, plan.detectors,
-                    progress=lambda share: progress((done + share * len(rows)) / total),  # noqa: B023
-                )  # fmt: skip
-                parts[controller].append(_cell(falls, plan.tolerances))
-                done += len(rows)
-                progress(done / total)
-        cells[name] = {controller: _join(of) for controller, of in parts.items()}
+    total = len(plan.scenarios) * len(plan.controllers)
+    pairs = [(name, controller) for name in plan.scenarios for controller in plan.controllers]
+    for done, (name, controller) in enumerate(pairs):
+        simulate = _Simulate(plan, models[name], plan.scenario(name), plan.controllers[controller])
+        cell = _taken_over(earlier(name, controller), plan.falls, simulate)
+        if cell is None:
+            cell = simulate(plan.falls, lambda share, done=done: progress((done + share) / total))
+        keep(name, controller, cell)
+        cells[name][controller] = cell
+        progress((done + 1) / total)
     return cells
+
+
+@dataclass(frozen=True)
+class _Simulate:
+    """One controller in one situation."""
+
+    plan: Plan
+    model: Op3Model
+    scenario: Scenario
+    make: Make
+
+    def __call__(self, falls: int, progress: Callable[[float], None] = lambda share: None) -> Cell:
+        """The first so many falls."""
+        parts: list[Cell] = []
+        for rows in _chunks(falls):
+            simulation = Simulation(len(rows), model=self.model, profile=self.plan.profile)
+            fallen = run_falls(
+                simulation, self.scenario.take(rows), self.make, self.plan.detectors,
+                progress=lambda share: progress((rows[0] + share * len(rows)) / falls),  # noqa: B023
+            )  # fmt: skip
+            parts.append(judge(fallen, self.plan.tolerances))
+        return join(parts)
+
+
+def _taken_over(earlier: Cell | None, falls: int, simulate: _Simulate) -> Cell | None:
+    """An earlier evaluation's falls, if they would come out the same today."""
+    if earlier is None or len(earlier.diverged) < falls:
+        return None
+    again = simulate(min(falls, _TRIED))
+    return first_falls(earlier, falls) if same(first_falls(earlier, _TRIED), again) else None
 
 
 def replay(plan: Plan, name: str, fall: int) -> dict[str, Falls]:
@@ -119,37 +136,3 @@ def replay(plan: Plan, name: str, fall: int) -> dict[str, Falls]:
 def _chunks(falls: int) -> Iterator[NDArray[np.intp]]:
     for first in range(0, falls, _CHUNK):
         yield np.arange(first, min(first + _CHUNK, falls))
-
-
-def _cell(falls: Falls, tolerances: Tolerances) -> Cell:
-    return Cell(
-        scores=score_falls(falls, tolerances),
-        shares=dict(damage_shares(falls.truth, tolerances)),
-        worst=worst_of(falls.truth, tolerances),
-        diverged=falls.truth.diverged,
-        load_n_m=_since_contact(falls),
-    )
-
-
-def _since_contact(falls: Falls) -> Array:
-    """Loads at `SINCE_S`, (n, times)."""
-    cycles, n = falls.load_n_m.shape
-    usable = falls.truth.hit & ~falls.truth.diverged
-    # A cycle's largest load counts at its end: the contact lies in the first cycle at or after 0.
-    contact = np.ceil(np.where(usable, falls.truth.impact_s, 0.0) / CYCLE_S).astype(int)
-    at = contact[:, None] + np.rint(SINCE_S / CYCLE_S).astype(int)
-    there = (at >= 0) & (at < cycles) & usable[:, None]
-    load = falls.load_n_m[np.clip(at, 0, cycles - 1), np.arange(n)[:, None]]
-    return np.where(there, load, np.nan)
-
-
-def _join(cells: list[Cell]) -> Cell:
-    def joined(name: str) -> dict[str, Any]:
-        dicts = [getattr(cell, name) for cell in cells]
-        return {key: np.concatenate([d[key] for d in dicts]) for key in dicts[0]}
-
-    return Cell(
-        scores=joined("scores"), shares=joined("shares"), worst=joined("worst"),
-        diverged=np.concatenate([cell.diverged for cell in cells]),
-        load_n_m=np.concatenate([cell.load_n_m for cell in cells]),
-    )  # fmt: skip

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from op3_fall.evaluation.evaluate import SINCE_S, Cell
+from op3_fall.evaluation.cells import SINCE_S, Cell
 from op3_fall.fall_graphs import STYLE, save
 
 __all__ = ["plot_damage", "plot_loads"]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from op3_fall import results, robot
+from op3_fall.evaluation.cells import Cell
 from op3_fall.evaluation.controllers import POLICY
-from op3_fall.evaluation.evaluate import Cell, Plan
+from op3_fall.evaluation.evaluate import Plan
 from op3_fall.evaluation.goals import best_baseline, goals
 from op3_fall.evaluation.scenarios import MAIN, SCENARIOS
 from op3_fall.evaluation.scores import summarise_falls
