@@ -432,7 +432,9 @@ def test_everything_is_written(tmp_path: Path) -> None:
             assert one["scores"]["fallen_share"]["mean"] == 1.0
     assert (tmp_path / "table.md").read_text() == markdown(summary)
     names = {"summary.json", "table.md", "envelope.png", "damage.png", "film_strip.png"}
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert {path.name for path in tmp_path.iterdir()} == names | {"falls"}
+    cells = {f"{name}.{c}.npz" for name in ("front", MAIN) for c in ("freeze", "limp")}
+    assert {path.name for path in (tmp_path / "falls").iterdir()} == cells
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
 
 
@@ -447,7 +449,7 @@ def test_numbers_and_graphs_need_no_opengl(
     run_evaluate(args)
     assert capsys.readouterr().err == "op3-fall: no film strip: OpenGL does not work\n"
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"summary.json", "table.md", "envelope.png", "damage.png"}
+    assert names == {"summary.json", "table.md", "envelope.png", "damage.png", "falls"}
 
 
 def test_a_video_shows_the_first_controller_and_the_last(tmp_path: Path) -> None:

@@ -192,10 +192,11 @@ def test_what_a_fall_costs(loads: list[tuple[str, float]], wanted: float) -> Non
     assert cost(fallen(*loads), OURS).tolist() == pytest.approx([wanted])
 
 
-def test_a_fall_in_which_a_servo_saturates_costs_as_much_as_the_torque_load_of_the_goal() -> None:
+@pytest.mark.parametrize(("time_s", "wanted"), [(1e-9, 0.5), (0.02, 0.6), (0.1, 1.0), (1.0, 1.0)])
+def test_saturation_costs_by_itself_and_by_its_time(time_s: float, wanted: float) -> None:
     truth = fallen()
-    truth.impact_saturated_s[:] = 0.02
-    assert cost(truth, OURS).tolist() == [1.0]
+    truth.impact_saturated_s[:] = time_s
+    assert cost(truth, OURS).tolist() == pytest.approx([wanted])
 
 
 @given(SEEDS, st.sampled_from(sorted(LOADS)), st.floats(1.01, 3.0))

@@ -122,7 +122,9 @@ def cost(truth: Measurement, tolerances: Tolerances) -> Array:
     scores = {name: np.nan_to_num(value) for name, value in score(truth).items()}
     worst = (np.max(shares, axis=0) + np.linalg.norm(shares, ord=4, axis=0)) / 2
     blows = sum(scores[name] / size for name, size in _BLOWS.items()) / 4
-    servos = scores["peak_torque_load_n_m"] / _LOAD_N_M + (truth.impact_saturated_s > 0)
+    long = np.minimum(truth.impact_saturated_s / _SATURATED_S, 1.0)
+    saturation = ((truth.impact_saturated_s > 0) + long) / 2
+    servos = scores["peak_torque_load_n_m"] / _LOAD_N_M + saturation
     return 2 * worst / _DAMAGE + blows / 2 + servos + 4 * scores["head_contact_share"]
 
 
@@ -136,6 +138,9 @@ _LOAD_N_M = 7.1
 """The project's goals over all directions, from `op3-fall evaluate`: damage index 40 % and blows
 on head and parts 68 % below those of frozen joints, gear and torque loads half of the scripted
 pose's."""
+_SATURATED_S = 0.1
+"""So long a saturation costs as much as that torque load; a shorter one costs half of it and a
+share, or no search would find its way out of a place where all candidates saturate."""
 
 
 def search(
