@@ -110,7 +110,7 @@ def test_a_window_shows_one_fall_after_the_other(
          "in .mp4 in an existing writable folder; make the folder or choose another"),
         ({"policy": Path("none.onnx")}, "'none.onnx' cannot be read (No such file or directory); "
          "allowed is a policy file; correct the path"),
-        ({"policy": Path("arm")}, "policy is 'arm'; allowed are arms_legs and ONNX "
+        ({"policy": Path("arm")}, "policy is 'arm'; allowed are arms, arms_legs, roll and ONNX "
          "files; correct the name or the path"),
     ],
 )  # fmt: skip

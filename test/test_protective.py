@@ -18,7 +18,7 @@ from op3_fall import robot
 from op3_fall.errors import BadInputError
 from op3_fall.fall_detection import FallPhase
 from op3_fall.protective import DIRECTIONS, SYMMETRIC, Motion, ProtectiveMotions
-from op3_fall.protective_file import SHIPPED, load_motions, motions_yaml
+from op3_fall.protective_file import ARMS_ONLY, SHIPPED, load_motions, motions_yaml
 from op3_fall.resources import resource
 from op3_fall.signals import FallEstimate
 
@@ -160,10 +160,14 @@ def test_what_is_written_is_read_back_to_four_digits(
     assert motions_yaml(again) == path.read_text()
 
 
-def test_the_shipped_file_is_as_the_search_writes_it() -> None:
-    shipped = load_motions(None)
-    assert motions_yaml(shipped) == resource(SHIPPED).read_text()
+@pytest.mark.parametrize("name", [SHIPPED, ARMS_ONLY])
+def test_the_shipped_files_are_as_the_search_writes_them(name: str) -> None:
+    shipped = load_motions(resource(name))
+    assert motions_yaml(shipped) == resource(name).read_text()
     assert set(shipped.by_direction) == set(DIRECTIONS)
+    for each in shipped.by_direction.values():
+        legs_stand = bool(np.all(each.landing == each.arms_only.landing))
+        assert legs_stand == (name == ARMS_ONLY)
 
 
 def refused(protective: dict[str, Motion]) -> str:

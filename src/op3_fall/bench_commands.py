@@ -49,7 +49,7 @@ class BenchPolicy:
     """From reading to command under a policy: one robot, one thread."""
 
     policy: Path = Path("arms_legs")
-    """A shipped policy (arms_legs), or an ONNX file."""
+    """A shipped policy (arms, arms_legs, roll), or an ONNX file."""
     out: Path = Path("results/bench_policy")
     """Folder for summary.json."""
     seconds: float = 10.0

@@ -34,7 +34,7 @@ class Play:
     """Falls under a policy in MuJoCo's window, or as a video where there is no screen."""
 
     policy: tyro.conf.Positional[Path] = Path("arms_legs")
-    """A shipped policy (arms_legs), or an ONNX file."""
+    """A shipped policy (arms, arms_legs, roll), or an ONNX file."""
     falls: int = 3
     """Falls to show, one after the other."""
     scenario: str = "all"

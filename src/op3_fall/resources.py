@@ -7,7 +7,7 @@ from op3_fall.errors import BadInputError, Op3FallError
 
 __all__ = ["POLICIES", "policy_path", "resource"]
 
-POLICIES = ("arms_legs",)
+POLICIES = ("arms", "arms_legs", "roll")
 """Shipped, by name."""
 
 

@@ -27,8 +27,8 @@ class Evaluate:
     """The same falls under freeze, limp, scripted, scripted_compliant and a policy."""
 
     policy: Path | None = None
-    """ONNX file of a policy, or the name of a shipped one (arms_legs); without one the baselines
-    alone are run."""
+    """ONNX file of a policy, or the name of a shipped one (arms, arms_legs, roll); without one the
+    baselines alone are run."""
     falls: int = 1000
     """Falls in each situation under each controller."""
     scenarios: tuple[str, ...] = ()

@@ -37,8 +37,8 @@ class PolicyConfig(Settings):
     """What decides on the targets."""
 
     policy_file: str = "arms_legs"
-    """A shipped policy by its name (arms_legs), or an ONNX file; empty: the scripted protective
-    pose."""
+    """A shipped policy by its name (arms, arms_legs, roll), or an ONNX file; empty: the scripted
+    protective pose."""
     fallback: bool = True
     """The scripted pose where that policy cannot run, as with stock sensing; false: refuse."""
     pose: str = choice("protect_front", *robot.POSES)
