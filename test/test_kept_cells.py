@@ -107,7 +107,7 @@ def pickled(path: Path) -> None:
 
 
 def foreign(path: Path) -> None:
-    np.savez(path, **{"scores.x": np.zeros(2)})
+    np.savez(path, x=np.zeros(2))
 
 
 @pytest.mark.parametrize(
