@@ -35,7 +35,7 @@ ros: $(VENV)/.graph ## add ROS 2 Jazzy to .venv (once) and build the messages
 	@[ -e $(VENV)/.graph ]
 
 test: $(VENV)/.dev ## run the tests, those of the ROS graph where it can be built
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check .

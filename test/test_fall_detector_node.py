@@ -31,8 +31,6 @@ from op3_fall.scenarios import PushSpec, pushed_stand
 from op3_fall.signals import FallEstimate, ImpactEstimate, ImpactSense, SensorReading
 from op3_fall.simulation import Simulation
 
-pytestmark = pytest.mark.xdist_group("ros")
-
 START_S = 1.8e9
 SERVO = robot.Servo()
 NAMES = list(robot.JOINTS)

@@ -29,8 +29,6 @@ from op3_fall.gain_schedule import GainConfig, GainPhase
 from op3_fall.nodes import conversions, topics
 from op3_fall.safety import SafetyConfig
 
-pytestmark = pytest.mark.xdist_group("ros")
-
 SERVO = robot.Servo()
 SOFT = {"stiffness_scale": 0.5, "damping_scale": 2.0}
 SOFT_REGISTERS = (int(SERVO.p_register(0.5)), int(SERVO.d_register(2.0)), 885, 0)

@@ -46,8 +46,6 @@ from op3_fall.scenarios import PushSpec, pushed_stand
 from op3_fall.signals import JointCommand
 from op3_fall.simulation import Simulation
 
-pytestmark = pytest.mark.xdist_group("ros")
-
 PATIENCE_S = 90.0
 GOAL = robot.POSES["protect_front"]
 ACTING = ("fall_detector", "gain_scheduler", "policy")

@@ -95,8 +95,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-pytestmark = pytest.mark.xdist_group("ros")
 file, *arguments = sys.argv[1:]
 included = IncludeLaunchDescription(
     PythonLaunchDescriptionSource(file), launch_arguments=[a.split(":=") for a in arguments])

@@ -27,8 +27,6 @@ from op3_fall.readings import JointOrder
 from op3_fall.safety import SafetyConfig, TargetGuard
 from op3_fall.signals import SensorReading
 
-pytestmark = pytest.mark.xdist_group("ros")
-
 GOAL = robot.POSES["protect_front"]
 PAGE_BRAKE = -2
 

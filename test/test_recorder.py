@@ -192,8 +192,6 @@ import os, sys
 from op3_fall import bag_writer
 from op3_fall.nodes.recorder import main
 
-pytestmark = pytest.mark.xdist_group("ros")
-
 def sync(file):
     if os.fstat(file).st_size > 400_000:
         raise OSError(28, "No space left on device")

@@ -49,8 +49,6 @@ from std_srvs.srv import Trigger
 from op3_fall import robot
 from op3_fall.physics import Physics
 
-pytestmark = pytest.mark.xdist_group("ros")
-
 
 @pytest.fixture
 def stock() -> Iterator[Graph]:

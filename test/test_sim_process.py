@@ -18,8 +18,6 @@ pytest.importorskip("robotis_controller_msgs", reason="the messages are not buil
 from sim_graph import DOMAIN, PRESENT, Graph, graph, seconds
 from std_srvs.srv import SetBool, Trigger
 
-pytestmark = pytest.mark.xdist_group("ros")
-
 
 def run_for(g: Graph, wall_s: float) -> tuple[int, float]:
     """Messages heard and simulated seconds passed while the simulation runs by itself."""
