@@ -111,8 +111,8 @@ def test_it_ends_by_itself_after_the_time_it_was_given() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_cleanly(how: signal.Signals) -> None:
-    process = sim_process()
-    with graph() as g:
+    with graph() as g:  # which waits until it sees its own publishers and no others
+        process = sim_process()
         g.until(lambda: g.client.count_publishers(PRESENT) == 2)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
