@@ -49,7 +49,7 @@ def test_its_card_and_its_file_agree_on_where_it_comes_from(name: str) -> None:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_falls_that_it_is_made_for_are_softer_than_without(name: str) -> None:
-    """Than those of a robot that is stiff; the tables in the cards have 200 falls."""
+    """Than those of a robot that is stiff; the tables in the cards have 1,000 falls."""
     policy = shipped(name)
     spec = PolicySpec(**{f.name: getattr(policy.contract, f.name) for f in fields(PolicySpec)})
     controllers: dict[str, Make] = {"freeze": BASELINES["freeze"]}
