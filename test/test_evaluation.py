@@ -22,7 +22,7 @@ from op3_fall.envs import Op3FallControlArmsLegs
 from op3_fall.envs.draws import IMPULSES_N_S
 from op3_fall.errors import BadInputError
 from op3_fall.evaluation import film
-from op3_fall.evaluation.cells import SINCE_S
+from op3_fall.evaluation.cells import SINCE_S, judge
 from op3_fall.evaluation.command import Evaluate, make_plan, run_evaluate
 from op3_fall.evaluation.controllers import (
     BASELINES,
@@ -192,6 +192,19 @@ def test_every_controller_gets_the_same_falls_and_leaves_nothing_behind() -> Non
     for name, value in first.scores.items():
         np.testing.assert_array_equal(value, second.scores[name], name)
     np.testing.assert_array_equal(first.load_n_m, second.load_n_m)
+
+
+def test_loads_are_kept_from_the_contact_on_whoever_else_falls() -> None:
+    scenario = drawn("back", 4)
+    together = let_fall(BASELINES["freeze"], scenario)
+    kept = judge(together, OURS).load_n_m
+    assert np.isfinite(kept).all()
+    contact = np.searchsorted(together.time_s, together.truth.impact_s - 1e-9)
+    at_contact = together.load_n_m[contact, np.arange(4)].astype(np.float32)
+    np.testing.assert_array_equal(kept[:, np.abs(SINCE_S).argmin()], at_contact)
+    for k in range(4):
+        alone = let_fall(BASELINES["freeze"], scenario.take([k]))
+        np.testing.assert_array_equal(judge(alone, OURS).load_n_m[0], kept[k])
 
 
 def test_another_model_gets_bumps_too() -> None:

@@ -18,7 +18,7 @@ __all__ = ["SINCE_S", "Cell", "first_falls", "join", "judge", "same"]
 Array = NDArray[np.float64]
 
 SINCE_S = np.arange(round(-0.1 / CYCLE_S), round(WATCHED_S / CYCLE_S)) * CYCLE_S
-"""Times since the first contact at which torque loads are kept, s."""
+"""Torque loads are kept of the driver cycles so long after the one with the first contact, s."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ def _since_contact(falls: Falls) -> NDArray[np.float32]:
     """Loads at `SINCE_S`, (n, times)."""
     cycles, n = falls.load_n_m.shape
     usable = falls.truth.hit & ~falls.truth.diverged
-    # A cycle's largest load counts at its end: the contact lies in the first cycle at or after 0.
-    contact = np.ceil(np.where(usable, falls.truth.impact_s, 0.0) / CYCLE_S).astype(int)
+    # The contact lies in the first cycle that ends at or after it; as far into rounding as times go.
+    cycle = np.ceil(np.where(usable, falls.truth.impact_s, 0.0) / CYCLE_S - 1e-6)
+    contact = cycle.astype(int) - 1
     at = contact[:, None] + np.rint(SINCE_S / CYCLE_S).astype(int)
     there = (at >= 0) & (at < cycles) & usable[:, None]
     load = falls.load_n_m[np.clip(at, 0, cycles - 1), np.arange(n)[:, None]]
