@@ -80,7 +80,7 @@ def _since_contact(falls: Falls) -> NDArray[np.float32]:
     """Loads at `SINCE_S`, (n, times)."""
     cycles, n = falls.load_n_m.shape
     usable = falls.truth.hit & ~falls.truth.diverged
-    # The contact lies in the first cycle that ends at or after it; as far into rounding as times go.
+    # The contact lies in the first cycle that ends at or after it, but for rounding.
     cycle = np.ceil(np.where(usable, falls.truth.impact_s, 0.0) / CYCLE_S - 1e-6)
     contact = cycle.astype(int) - 1
     at = contact[:, None] + np.rint(SINCE_S / CYCLE_S).astype(int)
